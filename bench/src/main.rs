@@ -1,0 +1,2 @@
+//! rialto-bench: measurements that anyone can repeat.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Third-party witnesses of the wire formats.
+fn main() {}

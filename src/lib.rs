@@ -1,0 +1,8 @@
+//! rialto: a stock exchange as one appliance. Modules stand in the order in which an order flows.
+
+#[macro_use]
+mod layout;
+pub mod agent;
+pub mod exchange;
+pub mod types;
+pub mod wire;
