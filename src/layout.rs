@@ -152,4 +152,3 @@ macro_rules! layout {
         };
     };
 }
-

@@ -3,6 +3,8 @@
 #[macro_use]
 mod layout;
 pub mod agent;
+#[cfg(feature = "cli")]
+pub mod config;
 pub mod exchange;
 pub mod types;
 pub mod wire;

@@ -1,0 +1,480 @@
+//! Text -> [`Config`]: the keys of `rialto.toml`, one function per table.
+
+use super::table::{Fault, Section, name};
+use super::*;
+use crate::exchange::genesis::Limits;
+use toml::{Table, Value};
+
+/// Default messages per second of a session and its burst (SESSION.md 18).
+const RATE_DEFAULT: u64 = 5_000;
+const BURST_DEFAULT: u64 = 500;
+/// One second of the peak (215,000 orders/s, about 1.4 feed messages of 38 bytes each) repaired
+/// within 5 s: 215,000 x 1.4 x 38 / 5 = 2.3 MB/s, doubled for headers and retries.
+const REPAIR_RATE_DEFAULT: u64 = 5_000_000;
+
+type Faults = Vec<Fault>;
+
+pub(super) fn read(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let error = |faults| ConfigError { path: path.to_path_buf(), faults };
+    let table: Table = text.parse().map_err(|e: toml::de::Error| {
+        error(vec![Fault { key: "text".into(), value: None, allowed: format!("is not TOML: {e}") }])
+    })?;
+    let mut faults = Vec::new();
+    match read_root(path, table, &mut faults) {
+        Some(config) if faults.is_empty() => Ok(config),
+        _ => Err(error(faults)),
+    }
+}
+
+fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
+    let mut root = Section::new("", table);
+    let venue = root.table("venue");
+    let capacity = root.table("capacity");
+    let gateway = root.table("gateway");
+    let feed = root.table("feed");
+    let threads = root.tables("thread");
+    let symbols = root.tables("symbol");
+    let firms = root.tables("firm");
+    let accounts = root.tables("account");
+    let sessions = root.tables("session");
+    root.finish(faults);
+
+    let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let venue = read_venue(base, venue, faults);
+    let capacity = read_capacity(capacity, faults);
+    let gateway = read_gateway(gateway, faults);
+    let feed = read_feed(feed, faults);
+    let threads = read_threads(threads, faults);
+    let symbols = read_symbols(symbols, faults);
+    let firms = read_firms(firms, faults);
+    let accounts = read_accounts(accounts, &symbols, &firms, faults);
+    let sessions = read_sessions(sessions, &firms, &accounts, faults);
+    let (venue, capacity) = (venue?, capacity?);
+    Some(Config {
+        path: path.to_path_buf(),
+        name: venue.name,
+        data: venue.data,
+        hot: venue.hot,
+        degraded_allowed: venue.degraded_allowed,
+        durability: venue.durability,
+        zone_offset_minutes: venue.zone_offset_minutes,
+        schedule: venue.schedule,
+        capacities: capacity.tables,
+        segment_bytes: capacity.segment_bytes,
+        hot_segments_max: capacity.hot_segments_max,
+        orders_per_day: capacity.orders_per_day,
+        gateway: gateway?,
+        feed: feed?,
+        threads,
+        symbols,
+        firms,
+        accounts,
+        sessions,
+        loss_ppm: 0,
+    })
+}
+
+struct Venue {
+    name: Alpha<6>,
+    data: PathBuf,
+    hot: HotTier,
+    degraded_allowed: bool,
+    durability: Durability,
+    zone_offset_minutes: i32,
+    schedule: Schedule,
+}
+
+fn read_venue(base: &Path, table: Table, faults: &mut Faults) -> Option<Venue> {
+    let mut s = Section::new("venue", table);
+    let path = |t: &str| (!t.is_empty()).then(|| base.join(t));
+    let name = s.alpha("name", Some(Alpha(*b"RIALTO")), "the feed's session name");
+    let data = s.text_with("data", Some(base.join("data")), "must name a directory", path);
+    let hot = s.text_with("hot", Some(HotTier::Auto), "must be \"auto\" or a directory", |t| {
+        if t == "auto" { Some(HotTier::Auto) } else { path(t).map(HotTier::Directory) }
+    });
+    let durability = s.text_with(
+        "durability",
+        Some(Durability::Memory),
+        "must be \"memory\" (survives the death of the process) or \"disk\" (survives the loss \
+         of the machine's memory)",
+        |t| match t {
+            "memory" => Some(Durability::Memory),
+            "disk" => Some(Durability::Disk),
+            _ => None,
+        },
+    );
+    let degraded_allowed = s.flag("degraded", true);
+    s.flag("test_keys", false);
+    let zone = s.signed("zone_offset_minutes", 0, -840..=840, "minutes ahead of UTC");
+    let clock = "must be a time of day such as \"09:30:00\"";
+    let open = s.text_with("open", Some(None), "must be \"immediate\" or a time of day", |t| {
+        if t == "immediate" { Some(None) } else { time_of_day(t).map(Some) }
+    });
+    let close = s.text_with("close", Some(None), clock, |t| time_of_day(t).map(Some));
+    let schedule = match (open, close) {
+        (None, _) | (_, None) => None, // told already
+        (Some(None), Some(None)) => Some(Schedule::Immediate),
+        (Some(Some(open)), Some(Some(close))) if open < close => {
+            Some(Schedule::Daily { open, close })
+        }
+        (Some(None), Some(Some(_))) => {
+            s.fault("close", None, "goes with a time in venue.open, not with \"immediate\"");
+            None
+        }
+        (Some(Some(_)), Some(None)) => {
+            s.fault("close", None, format!("is missing, as venue.open is a time; it {clock}"));
+            None
+        }
+        _ => {
+            s.fault("close", None, "must be later than venue.open");
+            None
+        }
+    };
+    s.finish(faults);
+    Some(Venue {
+        name: name?,
+        data: data?,
+        hot: hot?,
+        degraded_allowed,
+        durability: durability?,
+        zone_offset_minutes: zone? as i32,
+        schedule: schedule?,
+    })
+}
+
+/// "09:30" or "09:30:00" -> seconds after midnight.
+fn time_of_day(text: &str) -> Option<u32> {
+    let mut parts = text.split(':').map(|p| p.parse::<u32>().ok().filter(|_| p.len() == 2));
+    let (h, m) = (parts.next()??, parts.next()??);
+    let s = parts.next().unwrap_or(Some(0))?;
+    (parts.next().is_none() && h < 24 && m < 60 && s < 60).then_some(h * 3_600 + m * 60 + s)
+}
+
+struct Capacity {
+    tables: Capacities,
+    segment_bytes: u64,
+    hot_segments_max: usize,
+    orders_per_day: u64,
+}
+
+fn read_capacity(table: Table, faults: &mut Faults) -> Option<Capacity> {
+    let mut s = Section::new("capacity", table);
+    let orders = s.number("orders_max", Some(1_000_000), 1..=1 << 28, "open orders");
+    let pages = s.number("price_pages_max", Some(64), 4..=60_000, "pages of 512 ticks per symbol");
+    let segment = s.number("segment_mib", Some(64), 1..=4_096, "MiB per log segment");
+    let hot = s.number("hot_segments_max", Some(16), 3..=65_536, "segments per log");
+    let day = s.number("orders_per_day", Some(1_000_000_000), 1..=1 << 40, "orders");
+    s.finish(faults);
+    Some(Capacity {
+        tables: Capacities { orders_max: orders? as u32, price_pages_max: pages? as u32 },
+        segment_bytes: segment? << 20,
+        hot_segments_max: hot? as usize,
+        orders_per_day: day?,
+    })
+}
+
+fn read_gateway(table: Table, faults: &mut Faults) -> Option<GatewayConfig> {
+    let mut s = Section::new("gateway", table);
+    let listen = s.address("listen", None);
+    // Without a good `listen` there is one fault to tell, not two.
+    let public = s.address("public", Some(listen.unwrap_or(SocketAddrV4::new([0; 4].into(), 0))));
+    let key = s.secret("key", false);
+    s.finish(faults);
+    Some(GatewayConfig { listen: listen?, public: public?, key })
+}
+
+fn read_feed(table: Table, faults: &mut Faults) -> Option<FeedConfig> {
+    let mut s = Section::new("feed", table);
+    let interface = s.parse(
+        "interface",
+        Some(Ipv4Addr::LOCALHOST),
+        "must be the IPv4 address of the interface that multicast leaves by",
+    );
+    let a = s.group("a");
+    let b = s.group("b");
+    let repair = s.address("repair", None);
+    let rate = s.number(
+        "repair_bytes_per_second",
+        Some(REPAIR_RATE_DEFAULT),
+        1_400..=10_000_000_000,
+        "bytes per second and client",
+    );
+    let ttl = s.number("ttl", Some(1), 0..=255, "hops");
+    if a.is_some() && a == b {
+        s.fault("b", a.map(|a| a.to_string()), "must differ from feed.a");
+    }
+    s.finish(faults);
+    Some(FeedConfig {
+        interface: interface?,
+        a: a?,
+        b: b?,
+        repair: repair?,
+        repair_bytes_per_second: rate?,
+        ttl: ttl? as u8,
+    })
+}
+
+/// Placement without `[[thread]]`: the order path run to completion on one thread, what may be
+/// late on threads of their own. Right for 2 CPUs that are not isolated.
+fn default_threads() -> Vec<ThreadConfig> {
+    use AgentName::*;
+    let thread = |agents: &[AgentName]| ThreadConfig {
+        agents: agents.to_vec(),
+        cpu: None,
+        idle: Idle::Park,
+    };
+    vec![
+        thread(&[Ingress, Sequencer, Engine, Publisher, Egress, Timer]),
+        thread(&[Replayer, Retransmitter]),
+        thread(&[Archiver]),
+    ]
+}
+
+fn read_threads(tables: Vec<Table>, faults: &mut Faults) -> Vec<ThreadConfig> {
+    if tables.is_empty() {
+        return default_threads();
+    }
+    let all = AgentName::ALL.map(AgentName::text).join(", ");
+    let mut placed: Vec<AgentName> = Vec::new();
+    let mut threads = Vec::new();
+    for (i, table) in tables.into_iter().enumerate() {
+        let mut s = Section::new(format!("thread[{i}]"), table);
+        let allowed = format!("must be a list of agents out of: {all}");
+        let mut agents = Vec::new();
+        for text in s.texts("agents", &allowed) {
+            match AgentName::ALL.into_iter().find(|a| a.text() == text) {
+                None => s.fault("agents", Some(format!("{text:?}")), allowed.clone()),
+                Some(agent) if placed.contains(&agent) => {
+                    s.fault("agents", Some(format!("{text:?}")), "stands on another thread already")
+                }
+                Some(agent) => {
+                    placed.push(agent);
+                    agents.push(agent);
+                }
+            }
+        }
+        if agents.contains(&AgentName::Archiver) && agents.len() > 1 {
+            s.fault(
+                "agents",
+                None,
+                "the archiver waits for the disk: it needs a thread of its own",
+            );
+        }
+        let cpu = s.number("cpu", Some(u64::MAX), 0..=1_023, "a CPU's number");
+        let idle = s.text_with(
+            "idle",
+            Some(Idle::Park),
+            "must be \"spin\" (isolated CPU only), \"yield\" or \"park\"",
+            |t| match t {
+                "spin" => Some(Idle::Spin),
+                "yield" => Some(Idle::Yield),
+                "park" => Some(Idle::Park),
+                _ => None,
+            },
+        );
+        s.finish(faults);
+        if let (Some(cpu), Some(idle)) = (cpu, idle) {
+            let cpu = (cpu != u64::MAX).then_some(cpu as usize);
+            threads.push(ThreadConfig { agents, cpu, idle });
+        }
+    }
+    for agent in AgentName::ALL {
+        if !placed.contains(&agent) {
+            faults.push(Fault {
+                key: "thread".into(),
+                value: None,
+                allowed: format!("agent \"{}\" stands on no thread", agent.text()),
+            });
+        }
+    }
+    threads
+}
+
+fn duplicate<T: PartialEq>(list: &[T], item: &T) -> bool {
+    list.contains(item)
+}
+
+fn read_symbols(tables: Vec<Table>, faults: &mut Faults) -> Vec<SymbolSpec> {
+    let mut symbols: Vec<SymbolSpec> = Vec::new();
+    if tables.is_empty() {
+        faults.push(Fault {
+            key: "symbol".into(),
+            value: None,
+            allowed: "is missing: at least one table [[symbol]]".into(),
+        });
+    }
+    for (i, table) in tables.into_iter().enumerate() {
+        let mut s = Section::new(format!("symbol[{i}]"), table);
+        let max = u64::from(Price::MAX.0);
+        let symbol = s.alpha("name", None, "the symbol");
+        let tick = s.money("tick", Some(100), 1..=max);
+        let lot = s.number("lot", Some(1), 1..=100_000, "shares");
+        let tick_or_one = tick.unwrap_or(100);
+        let min = s.money("price_min", Some(tick_or_one), 1..=max);
+        let top = s.money("price_max", Some(20_000_000 / tick_or_one * tick_or_one), 1..=max);
+        let protection = s.money("protection", Some(50_000), 0..=max);
+        let read = || {
+            Some(SymbolSpec {
+                symbol: symbol?,
+                tick: tick? as u32,
+                lot: lot? as u32,
+                price_min: Price(min? as u32),
+                price_max: Price(top? as u32),
+                protection: protection? as u32,
+            })
+        };
+        if let Some(spec) = read() {
+            if duplicate(&symbols.iter().map(|o| o.symbol).collect::<Vec<_>>(), &spec.symbol) {
+                s.fault("name", Some(spec.symbol.text()), "is taken by an earlier symbol");
+            }
+            if spec.price_min.0 % spec.tick != 0 || spec.price_max.0 % spec.tick != 0 {
+                s.fault("price_min", None, "and price_max must be multiples of the tick");
+            }
+            if spec.price_min > spec.price_max {
+                s.fault("price_max", None, "must not be below price_min");
+            }
+            if spec.price_max.0 / spec.tick > 1 << 25 {
+                s.fault("price_max", None, "must be at most 2^25 ticks");
+            }
+            symbols.push(spec);
+        }
+        s.finish(faults);
+    }
+    symbols
+}
+
+fn read_firms(tables: Vec<Table>, faults: &mut Faults) -> Vec<Alpha<4>> {
+    let mut firms = Vec::new();
+    for (i, table) in tables.into_iter().enumerate() {
+        let mut s = Section::new(format!("firm[{i}]"), table);
+        if let Some(firm) = s.alpha("name", None, "the firm") {
+            if duplicate(&firms, &firm) {
+                s.fault("name", Some(firm.text()), "is taken by an earlier firm");
+            }
+            firms.push(firm);
+        }
+        s.finish(faults);
+    }
+    firms
+}
+
+fn read_accounts(
+    tables: Vec<Table>,
+    symbols: &[SymbolSpec],
+    firms: &[Alpha<4>],
+    faults: &mut Faults,
+) -> Vec<AccountSpec> {
+    let mut accounts: Vec<AccountSpec> = Vec::new();
+    for (i, table) in tables.into_iter().enumerate() {
+        let mut s = Section::new(format!("account[{i}]"), table);
+        let account: Option<AccountName> = s.alpha("name", None, "the account");
+        let firm = read_firm(&mut s, firms);
+        let cash = s.money("cash", Some(0), 0..=1 << 62);
+        let every = s.number("shares", Some(0), 0..=1 << 40, "shares of every symbol");
+        let quantity = s.number("order_quantity_max", Some(0), 0..=999_999, "shares per order");
+        let notional = s.money("order_notional_max", Some(0), 0..=1 << 62);
+        let day = s.number("day_shares_max", Some(0), 0..=1 << 40, "shares per symbol and day");
+        let mut positions: Vec<(Locate, u64)> = match every {
+            Some(n) if n > 0 => (0..symbols.len()).map(|i| (Locate(i as u16 + 1), n)).collect(),
+            _ => Vec::new(),
+        };
+        for (text, value) in s.pairs("positions") {
+            let index = symbols.iter().position(|o| Some(o.symbol) == name(&text));
+            let shares = match value {
+                Value::Integer(n) => u64::try_from(n).ok(),
+                _ => None,
+            };
+            match (index, shares) {
+                (Some(index), Some(shares)) => {
+                    let locate = Locate(index as u16 + 1);
+                    positions.retain(|p| p.0 != locate);
+                    positions.push((locate, shares));
+                }
+                _ => s.fault(
+                    "positions",
+                    Some(format!("{text} = {value}")),
+                    "must be { SYMBOL = shares } with symbols of this file",
+                ),
+            }
+        }
+        positions.sort();
+        let read = || {
+            Some(AccountSpec {
+                name: account?,
+                firm: firm?,
+                cash: Notional(cash?),
+                limits: Limits {
+                    order_quantity_max: quantity? as u32,
+                    order_notional_max: Notional(notional?),
+                    day_shares_max: day?,
+                },
+                positions,
+            })
+        };
+        if let Some(spec) = read() {
+            if accounts.iter().any(|a| a.name == spec.name) {
+                s.fault("name", Some(spec.name.text()), "is taken by an earlier account");
+            }
+            accounts.push(spec);
+        }
+        s.finish(faults);
+    }
+    accounts
+}
+
+fn read_firm(s: &mut Section, firms: &[Alpha<4>]) -> Option<u16> {
+    let known = firms.iter().map(|f| f.text()).collect::<Vec<_>>().join(", ");
+    s.text_with("firm", None, &format!("must be one of the firms: {known}"), |t| {
+        firms.iter().position(|f| Some(*f) == name(t)).map(|i| i as u16)
+    })
+}
+
+fn read_sessions(
+    tables: Vec<Table>,
+    firms: &[Alpha<4>],
+    accounts: &[AccountSpec],
+    faults: &mut Faults,
+) -> Vec<SessionConfig> {
+    let mut sessions: Vec<SessionConfig> = Vec::new();
+    if tables.len() > 3_844 {
+        let value = Some(tables.len().to_string());
+        let allowed = "must be at most 3,844 sessions (two base62 characters)".to_string();
+        faults.push(Fault { key: "session".into(), value, allowed });
+        return sessions;
+    }
+    for (i, table) in tables.into_iter().enumerate() {
+        let mut s = Section::new(format!("session[{i}]"), table);
+        let user: Option<User> = s.alpha("user", None, "the user name");
+        let firm = read_firm(&mut s, firms);
+        let own: Vec<String> =
+            accounts.iter().filter(|a| Some(a.firm) == firm).map(|a| a.name.text()).collect();
+        let allowed = format!("must be an account of the firm: {}", own.join(", "));
+        let account = s.text_with("account", None, &allowed, |t| {
+            accounts
+                .iter()
+                .position(|a| Some(a.name) == name(t) && Some(a.firm) == firm)
+                .map(|i| AccountSlot(i as u16))
+        });
+        let key = s.secret("key", true);
+        let allow = s.addresses("allow");
+        let rate = s.number("rate", Some(RATE_DEFAULT), 1..=10_000_000, "messages per second");
+        let burst = s.number("burst", Some(BURST_DEFAULT), 1..=10_000_000, "messages");
+        let read = || {
+            Some(SessionConfig {
+                spec: SessionSpec { user: user?, firm: firm?, default_account: account? },
+                key: key?,
+                allow,
+                rate: rate? as u32,
+                burst: burst? as u32,
+            })
+        };
+        if let Some(session) = read() {
+            if sessions.iter().any(|o| o.spec.user == session.spec.user) {
+                s.fault("user", Some(session.spec.user.text()), "is taken by an earlier session");
+            }
+            sessions.push(session);
+        }
+        s.finish(faults);
+    }
+    sessions
+}

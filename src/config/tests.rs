@@ -1,0 +1,105 @@
+//! Tests of the configuration reader.
+
+use super::*;
+
+const GOOD: &str = r#"
+[venue]
+name = "RIALTO"
+test_keys = true
+[gateway]
+listen = "127.0.0.1:9001"
+[feed]
+a = "239.192.0.1:9101"
+b = "239.192.0.2:9102"
+repair = "127.0.0.1:9103"
+[[symbol]]
+name = "ALPH"
+tick = "0.01"
+[[firm]]
+name = "ALFA"
+[[account]]
+name = "A001"
+firm = "ALFA"
+cash = "1000000.00"
+positions = { ALPH = 500 }
+[[session]]
+user = "ALFA01"
+firm = "ALFA"
+account = "A001"
+key = "0101010101010101010101010101010101010101010101010101010101010101"
+"#;
+
+fn faults(text: &str) -> Vec<String> {
+    match Config::parse(Path::new("dir/x.toml"), text) {
+        Ok(_) => Vec::new(),
+        Err(e) => e.to_string().lines().map(str::to_string).collect(),
+    }
+}
+
+#[test]
+fn a_good_text_becomes_a_genesis() {
+    let config = Config::parse(Path::new("dir/x.toml"), GOOD).unwrap();
+    assert_eq!(config.data, Path::new("dir/data"));
+    assert_eq!(config.accounts[0].cash, Notional(10_000_000_000));
+    let genesis = config.genesis(Nanos(1_700_000_000_000_000_000), b'A', 1);
+    genesis.check().unwrap();
+    assert_eq!(genesis.midnight, Nanos(1_699_920_000_000_000_000));
+    assert_eq!(genesis.feed_session().text(), "RIALTOA318");
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_file_key_value_and_mend() {
+    let text = GOOD
+        .replace("127.0.0.1:9001", "nonsense")
+        .replace("0.01", "0.00001")
+        .replace("firm = \"ALFA\"\ncash", "firm = \"XXXX\"\ncash")
+        .replace("0101", "01zz")
+        .replace("[venue]", "[venue]\ncolour = \"red\"\nopen = \"25:00\"");
+    let found = faults(&text);
+    for (key, part) in [
+        ("gateway.listen", "\"nonsense\""),
+        ("symbol[0].tick", "at most 4 decimals"),
+        ("account[0].firm", "one of the firms: ALFA"),
+        ("session[0].key", "not shown"),
+        ("venue.colour", "is not a key"),
+        ("venue.open", "25:00"),
+    ] {
+        assert!(
+            found
+                .iter()
+                .any(|f| f.starts_with("dir/x.toml: ") && f.contains(key) && f.contains(part)),
+            "no fault {key} with {part} in {found:#?}"
+        );
+    }
+    assert!(!found.iter().any(|f| f.contains("01zz")), "a secret was repeated: {found:#?}");
+}
+
+#[test]
+fn threads_must_place_every_agent_once() {
+    let found = faults(&format!("{GOOD}\n[[thread]]\nagents = [\"ingress\", \"ingress\"]\n"));
+    assert!(found.iter().any(|f| f.contains("stands on another thread")), "{found:#?}");
+    assert!(found.iter().any(|f| f.contains("\"engine\" stands on no thread")), "{found:#?}");
+}
+
+#[test]
+fn money_has_four_decimals_and_no_floating_point() {
+    for (text, value) in [
+        ("0.01", Some(100)),
+        ("12", Some(120_000)),
+        ("1_000.5", Some(10_005_000)),
+        ("0.00001", None),
+        ("1.", None),
+        ("-1", None),
+        ("99999999999999999999", None),
+    ] {
+        assert_eq!(parse_money(text), value, "{text}");
+    }
+}
+
+#[test]
+fn dates() {
+    assert_eq!(civil_date(0), (1970, 1, 1, 1));
+    assert_eq!(civil_date(19_782), (2024, 2, 29, 60));
+    assert_eq!(civil_date(20_088), (2024, 12, 31, 366));
+    assert_eq!(date_text(20_778), "2026-11-21");
+}
