@@ -323,7 +323,7 @@ pub fn civil_date(days: u64) -> (u32, u32, u32, u16) {
     let day = day_from_march - (153 * shifted + 2) / 5 + 1;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let leap = (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
     let before = [0u64, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][month as usize - 1];
     let of_year = before + day + u64::from(leap && month > 2);
     (year as u32, month as u32, day as u32, of_year as u16)

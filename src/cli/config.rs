@@ -1,0 +1,61 @@
+//! `rialto config check`: is the file good, and what does a day take?
+
+use super::text::{grouped, size};
+use clap::{Args, Subcommand};
+use rialto::config::{Config, Durability};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Reads the file and tells every fault at once; else memory and disk that a day takes
+    ///
+    /// Nothing is started. Exit code 1 when there is a fault.
+    #[command(
+        after_help = "Examples:\n  rialto config check\n  rialto config check --config /etc/rialto/rialto.toml"
+    )]
+    Check {
+        /// Configuration file
+        #[arg(long, default_value = "rialto.toml")]
+        config: PathBuf,
+        /// The same, without the option's name
+        #[arg(value_name = "FILE", conflicts_with = "config")]
+        file: Option<PathBuf>,
+    },
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Verb::Check { config, file } = arguments.verb;
+    let config = Config::load(&file.unwrap_or(config))?;
+    let s = config.sizing();
+    println!("{}: good", config.path.display());
+    println!(
+        "  venue {}: {} symbols, {} firms, {} accounts, {} sessions",
+        config.name,
+        config.symbols.len(),
+        config.firms.len(),
+        config.accounts.len(),
+        config.sessions.len()
+    );
+    println!(
+        "  orders in on {}, feed {} and {}",
+        config.gateway.listen, config.feed.a, config.feed.b
+    );
+    let survives = match config.durability {
+        Durability::Memory => "memory: what was acknowledged survives the death of the process",
+        Durability::Disk => "disk: what was acknowledged survives the loss of the machine's memory",
+    };
+    println!("  durability {survives}");
+    println!("  a day of {} orders takes", grouped(s.orders_per_day));
+    println!("    disk    {:>9}  command log", size(s.command_log));
+    println!("    disk    {:>9}  event log", size(s.event_log));
+    println!("    memory  {:>9}  hot tier of both logs (shared memory)", size(s.hot_tier));
+    println!("    memory  {:>9}  orders, price pages and indices", size(s.tables));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,30 @@
+//! Commands of the binary. Each file holds one: its arguments, its help with examples, its verb.
+
+mod config;
+mod text;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A stock exchange as one appliance.
+///
+/// Start with `rialto demo`: it sets up everything and shows the whole journey of an order.
+#[derive(Parser, Debug)]
+#[command(name = "rialto", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Checks a configuration, or tells every fault in it
+    Config(config::Arguments),
+}
+
+/// Runs the command asked for.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Config(a) => config::run(a),
+    }
+}
