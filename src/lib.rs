@@ -6,5 +6,6 @@ pub mod agent;
 #[cfg(feature = "cli")]
 pub mod config;
 pub mod exchange;
+pub mod store;
 pub mod types;
 pub mod wire;

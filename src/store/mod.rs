@@ -1,1 +1,144 @@
-//! store.
+//! The event store: two append-only logs of records in memory-mapped segments.
+//!
+//! Consumes bytes from one writer per log; hands them to any number of readers in this and other
+//! processes, up to the commit mark of the control page; copies them to disk behind everyone's
+//! back. Every byte on disk or in the hot tier is described in `store.md`. Must not know what a
+//! record means: no orders, no commands, no events.
+
+mod archiver;
+mod control;
+mod day;
+mod error;
+mod reader;
+mod record;
+mod recovery;
+mod writer;
+
+pub use archiver::{Archiver, ArchiverOptions};
+pub use control::{Backlog, Control, Mark};
+pub use day::{Day, DaySpec, DayView, Medium};
+pub use error::{AppendError, Damage, ReadError, StoreError};
+pub use reader::Reader;
+pub use record::{HEADER_BYTES, KIND_PAD, RECORD_ALIGN, Record, record_bytes};
+pub use recovery::{Cut, Recovered};
+pub use writer::{Appended, Writer};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Which of the two logs of a day.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum LogIndex {
+    /// The commands: the truth.
+    Command = 0,
+    /// The events: what the exchange makes of the commands.
+    Event = 1,
+}
+
+impl LogIndex {
+    /// Both, in the order in which they are archived.
+    pub const ALL: [LogIndex; 2] = [LogIndex::Command, LogIndex::Event];
+
+    /// First part of the log's file names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogIndex::Command => "command",
+            LogIndex::Event => "event",
+        }
+    }
+}
+
+/// Where a log lies and how it is cut into files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogOptions {
+    /// Which log.
+    pub log: LogIndex,
+    /// Directory of the hot segments; `None` when only the archive is read.
+    pub hot: Option<PathBuf>,
+    /// Directory of the archived segments; `None` = nothing is archived, nothing ever unlinked.
+    pub archive: Option<PathBuf>,
+    /// Size of a segment file, bytes; a multiple of 4096 (of the huge page on hugetlbfs).
+    pub segment_bytes: u64,
+    /// Random number of this log and day, in the header of every segment.
+    pub log_id: u64,
+    /// Hot segments that may exist at once, those prepared ahead included; at least 3.
+    pub hot_segments_max: usize,
+}
+
+/// One log of a day: options, marks, and the mappings that this process shares. Cheap to clone.
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) options: Arc<LogOptions>,
+    pub(crate) control: Option<Arc<Control>>,
+}
+
+impl Log {
+    /// Where it lies.
+    pub fn options(&self) -> &LogOptions {
+        &self.options
+    }
+
+    /// Its marks; `None` when only the archive is read.
+    pub fn control(&self) -> Option<&Arc<Control>> {
+        self.control.as_ref()
+    }
+
+    /// Finds the end of the log, cuts a torn tail, refuses damage. Only the writing process, before
+    /// [`Log::writer`]. Cost: reads the whole log.
+    pub fn recover(&self) -> Result<Recovered, StoreError> {
+        recovery::recover(self)
+    }
+
+    /// Cuts a recovered log back to `position`, the start of a record or the end, so that the next
+    /// record is `next_seq`. For the event log, whose tail is rebuilt from commands.
+    pub fn cut(
+        &self,
+        recovered: Recovered,
+        position: u64,
+        next_seq: crate::types::Seq,
+    ) -> Result<Recovered, StoreError> {
+        recovery::cut(self, recovered, position, next_seq)
+    }
+
+    /// The one writer, continuing where recovery ended.
+    pub fn writer(&self, recovered: &Recovered) -> Result<Writer, StoreError> {
+        Writer::open(self, recovered)
+    }
+
+    /// A reader at the first record that follows up to the committed mark (without a control page:
+    /// to the last whole record).
+    pub fn reader(&self) -> Result<Reader, StoreError> {
+        Reader::open(self)
+    }
+
+    /// A reader at the first record that stops at the first record that is not whole, whatever the
+    /// marks say. For recovery, in the writing process, between [`Log::recover`] and
+    /// [`Log::writer`], and for archives.
+    pub fn reader_unbounded(&self) -> Result<Reader, StoreError> {
+        Reader::open_unbounded(self)
+    }
+}
+
+/// When a command counts as committed on one node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommitPolicy {
+    /// At once: survives the process. Lost with the machine's memory: what the archiver has not
+    /// written yet.
+    Memory,
+    /// After fdatasync by the archiver: survives the machine's memory.
+    Disk,
+}
+
+impl CommitPolicy {
+    /// Moves the committed mark of `log` to what this policy allows now and returns it. Called by
+    /// the log's writing thread after its appends. O(1), no system call.
+    #[inline]
+    pub fn advance(self, control: &Control, log: LogIndex) -> Mark {
+        let mark = match self {
+            CommitPolicy::Memory => control.written(log),
+            CommitPolicy::Disk => control.archived(log),
+        };
+        control.set_committed(log, mark);
+        mark
+    }
+}
