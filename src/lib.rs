@@ -3,9 +3,12 @@
 #[macro_use]
 mod layout;
 pub mod agent;
+pub mod clock;
 #[cfg(feature = "cli")]
 pub mod config;
 pub mod exchange;
+pub mod net;
+pub mod ring;
 pub mod store;
 pub mod types;
 pub mod wire;

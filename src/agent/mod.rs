@@ -3,6 +3,13 @@
 //! An agent does a bounded piece of work per duty cycle and says how much. A runner owns one thread,
 //! reads the clock once per cycle and spins over its agents. Must not know what agents do.
 
+mod idle;
+mod park;
+mod runner;
+
+pub use idle::IdleStrategy;
+pub use runner::*;
+
 use crate::types::Nanos;
 
 /// Something that is polled. Never blocks.
