@@ -1,1 +1,3 @@
-//! One integration binary.
+//! One integration binary; each module is a suite.
+
+mod tidy;
