@@ -11,7 +11,9 @@ pub mod event;
 #[allow(clippy::module_inception)] // the file is named after the thing, as the others are
 pub mod exchange;
 pub mod genesis;
+pub mod naive;
 pub mod state_hash;
 pub mod view;
 
 pub use exchange::Exchange;
+pub use naive::Naive;
