@@ -12,3 +12,4 @@ pub mod ring;
 pub mod store;
 pub mod types;
 pub mod wire;
+pub mod replay;

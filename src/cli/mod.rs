@@ -1,6 +1,8 @@
 //! Commands of the binary. Each file holds one: its arguments, its help with examples, its verb.
 
 mod config;
+mod log;
+mod replay;
 mod text;
 
 use clap::{Parser, Subcommand};
@@ -20,11 +22,15 @@ pub struct Arguments {
 enum Command {
     /// Checks a configuration, or tells every fault in it
     Config(config::Arguments),
+    Replay(replay::Arguments),
+    Log(log::Arguments),
 }
 
 /// Runs the command asked for.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Config(a) => config::run(a),
+        Command::Replay(a) => replay::run(a),
+        Command::Log(a) => log::run(a),
     }
 }

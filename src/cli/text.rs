@@ -24,3 +24,37 @@ pub fn size(bytes: u64) -> String {
     }
     format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
 }
+
+/// Price units of 1/10,000 as a decimal; two decimals when the rest is zero.
+pub fn money(value: u64) -> String {
+    if value.is_multiple_of(100) {
+        format!("{}.{:02}", value / 10_000, value / 100 % 100)
+    } else {
+        format!("{}.{:04}", value / 10_000, value % 10_000)
+    }
+}
+
+/// Nanoseconds after midnight -> "09:30:00.000000000".
+pub fn time_of_day(ns: u64) -> String {
+    let s = ns / 1_000_000_000;
+    format!("{:02}:{:02}:{:02}.{:09}", s / 3_600, s / 60 % 60, s % 60, ns % 1_000_000_000)
+}
+
+/// "09:30", "09:30:00" or "09:30:00.25" -> nanoseconds after midnight.
+pub fn parse_time(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut seconds = 0;
+    let mut parts = 0;
+    for part in whole.split(':') {
+        seconds = seconds * 60 + part.parse::<u64>().ok().filter(|&n| n < 60)?;
+        parts += 1;
+    }
+    if parts == 2 {
+        seconds *= 60;
+    }
+    if !(2..=3).contains(&parts) || fraction.len() > 9 || seconds >= 86_400 {
+        return None;
+    }
+    let fraction: u64 = format!("{fraction:0<9}").parse().ok()?;
+    Some(seconds * 1_000_000_000 + fraction)
+}

@@ -35,6 +35,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("subscriber", &["types", "agent", "clock", "net", "wire"]),
     ("flow", &["types"]),
     ("config", &["types", "exchange::data"]),
+    ("replay", &["types", "store", "exchange"]),
     ("topology", &["*"]),
     ("cli", &["*"]),
     ("main", &["cli"]),
