@@ -31,12 +31,10 @@ pub trait Port {
     /// Own address. For a joined group: the group's.
     fn local(&self) -> SocketAddrV4;
 
-    /// File descriptor that becomes readable when a datagram waits, for [`poll`] to park on.
-    ///
-    /// [`poll`]: crate::agent::RunnerOptions::park_fds
+    /// File descriptor that becomes readable when a datagram waits, for the runner to park on.
     fn poll_fd(&self) -> Option<RawFd>;
 
-    /// Datagrams that were sent but not taken by the host (no room even at the second try, no
-    /// route, refused by a filter ...). What happens after the host took them is not known.
+    /// Datagrams that were sent but not taken by the host (its queue and ours full, no route,
+    /// refused by a filter ...). What happens after the host took them is not known.
     fn dropped(&self) -> u64;
 }
