@@ -13,3 +13,4 @@ pub mod store;
 pub mod types;
 pub mod wire;
 pub mod replay;
+pub mod broker;

@@ -1,0 +1,294 @@
+//! Reports in order, exactly once: what to deliver now, what to keep, what to ask for again.
+//!
+//! Consumes numbered blocks in any order and evidence of the exchange's next number (heartbeats,
+//! K, A); produces blocks in order and replay requests. Must not know what a report says, nor
+//! sockets.
+
+use crate::types::*;
+
+/// Reports kept that came too early, at most. Beyond it they are dropped and asked for again.
+const EARLY_SLOTS: usize = 1_024;
+/// Longest report kept out of order; a longer one is dropped and asked for when its turn comes.
+const EARLY_BYTES_MAX: usize = 124;
+/// Reports per replay request: 64 packets (SESSION.md 15) of 16 of the longest reports.
+const REQUEST_COUNT_MAX: u64 = 1_024;
+/// First wait for an answer to a request; doubled until the longest.
+const RETRY_NS: u64 = 5_000_000;
+/// Longest wait between requests for the same report.
+const RETRY_NS_MAX: u64 = 160_000_000;
+/// Requests without progress after which the evidence itself is doubted and dropped: a real tail
+/// is announced again by the next heartbeat, within a second.
+const TRIES_MAX: u32 = 12;
+
+/// What to do with a numbered block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// Delivered before.
+    Old,
+    /// Its turn: deliver, then [`Reports::advance`].
+    Now,
+    /// Before its turn; kept if there was room.
+    Early,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Early {
+    number: u64,
+    len: u8,
+    bytes: [u8; EARLY_BYTES_MAX],
+}
+
+/// Order of one downstream.
+#[derive(Debug)]
+pub(super) struct Reports {
+    next: u64,
+    /// The exchange's next number as far as anybody said.
+    known: u64,
+    early: Box<[Early]>,
+    early_count: usize,
+    /// End (exclusive) of the range last asked for.
+    asked: u64,
+    /// Time of the last request, or of the last progress seen since.
+    asked_at: Nanos,
+    moved: bool,
+    tries: u32,
+}
+
+impl Reports {
+    /// Allocates once; the next report wanted is 1.
+    pub fn new() -> Reports {
+        let empty = Early { number: 0, len: 0, bytes: [0; EARLY_BYTES_MAX] };
+        Reports {
+            next: 1,
+            known: 1,
+            early: vec![empty; EARLY_SLOTS].into_boxed_slice(),
+            early_count: 0,
+            asked: 0,
+            asked_at: Nanos(0),
+            moved: false,
+            tries: 0,
+        }
+    }
+
+    /// Next report to be delivered.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Reports known to exist and not delivered.
+    pub fn missing(&self) -> u64 {
+        self.known - self.next
+    }
+
+    /// Starts anew at `next`; everything kept is forgotten.
+    pub fn restart(&mut self, next: u64) {
+        self.next = next.max(1);
+        self.known = self.next;
+        self.early.iter_mut().for_each(|slot| slot.number = 0);
+        self.early_count = 0;
+        self.rebind();
+    }
+
+    /// A new binding: an earlier request is void.
+    pub fn rebind(&mut self) {
+        self.asked = 0;
+        self.tries = 0;
+    }
+
+    /// Somebody trustworthy says that the exchange's next report number is `next`.
+    pub fn announce(&mut self, next: u64) {
+        self.known = self.known.max(next);
+    }
+
+    fn slot(&mut self, number: u64) -> &mut Early {
+        &mut self.early[(number as usize) & (EARLY_SLOTS - 1)]
+    }
+
+    /// Decides about block `number`; keeps an early one when there is room. O(1).
+    pub fn place(&mut self, number: u64, block: &[u8]) -> Place {
+        self.announce(number.saturating_add(1));
+        if number < self.next {
+            return Place::Old;
+        }
+        if number == self.next {
+            return Place::Now;
+        }
+        if number - self.next < EARLY_SLOTS as u64 && block.len() <= EARLY_BYTES_MAX {
+            let slot = self.slot(number);
+            if slot.number == number {
+                return Place::Old;
+            }
+            slot.number = number;
+            slot.len = block.len() as u8;
+            slot.bytes[..block.len()].copy_from_slice(block);
+            self.early_count += 1;
+        }
+        Place::Early
+    }
+
+    /// The block of number [`Reports::next`] was delivered.
+    pub fn advance(&mut self) {
+        let number = self.next;
+        if self.early_count > 0 {
+            let slot = self.slot(number);
+            if slot.number == number {
+                slot.number = 0;
+                self.early_count -= 1;
+            }
+        }
+        self.next += 1;
+        self.known = self.known.max(self.next);
+        self.moved = true;
+        self.tries = 0;
+    }
+
+    /// Copies the kept block whose turn it is into `out`; `None` when it is not here.
+    pub fn early(&mut self, out: &mut [u8; EARLY_BYTES_MAX]) -> Option<usize> {
+        if self.early_count == 0 {
+            return None;
+        }
+        let number = self.next;
+        let slot = self.slot(number);
+        if slot.number != number {
+            return None;
+        }
+        let len = slot.len as usize;
+        out[..len].copy_from_slice(&slot.bytes[..len]);
+        Some(len)
+    }
+
+    /// The request to send now, if one is due: first number and count. Asks at once for a new gap
+    /// and for the next part of a long one, repeats with growing waits otherwise.
+    pub fn request(&mut self, now: Nanos) -> Option<(u64, u16)> {
+        if self.next >= self.known {
+            return None;
+        }
+        let open = self.next < self.asked;
+        if std::mem::take(&mut self.moved) && open {
+            self.asked_at = now;
+            return None;
+        }
+        let wait = (RETRY_NS << self.tries.saturating_sub(1).min(5)).min(RETRY_NS_MAX);
+        if open && now.since(self.asked_at) < wait {
+            return None;
+        }
+        if self.tries >= TRIES_MAX {
+            self.known = self.highest_kept().unwrap_or(self.next);
+            self.tries = 0;
+            self.asked = 0;
+            return None;
+        }
+        let count = (self.first_kept().unwrap_or(self.known) - self.next).min(REQUEST_COUNT_MAX);
+        self.asked = self.next + count;
+        self.asked_at = now;
+        self.tries += 1;
+        Some((self.next, count as u16))
+    }
+
+    /// Requests repeated without an answer so far.
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    fn first_kept(&mut self) -> Option<u64> {
+        if self.early_count == 0 {
+            return None;
+        }
+        let end = self.next.saturating_add(EARLY_SLOTS as u64);
+        (self.next + 1..end).find(|&number| self.slot(number).number == number)
+    }
+
+    /// One above the highest number kept.
+    fn highest_kept(&mut self) -> Option<u64> {
+        self.early.iter().map(|slot| slot.number).max().filter(|&n| n > self.next).map(|n| n + 1)
+    }
+}
+
+/// Room for one kept report.
+pub(super) type EarlyBytes = [u8; EARLY_BYTES_MAX];
+/// An empty [`EarlyBytes`].
+pub(super) const EARLY_BYTES: EarlyBytes = [0; EARLY_BYTES_MAX];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Offers `number` and returns everything delivered because of it.
+    fn offer(reports: &mut Reports, number: u64) -> Vec<u64> {
+        let mut out = Vec::new();
+        if reports.place(number, &number.to_be_bytes()) != Place::Now {
+            return out;
+        }
+        out.push(number);
+        reports.advance();
+        let mut bytes = EARLY_BYTES;
+        while let Some(len) = reports.early(&mut bytes) {
+            assert_eq!(len, 8);
+            out.push(u64::from_be_bytes(bytes[..8].try_into().unwrap()));
+            reports.advance();
+        }
+        out
+    }
+
+    #[test]
+    fn any_order_becomes_the_order() {
+        let mut reports = Reports::new();
+        assert_eq!(offer(&mut reports, 3), []);
+        assert_eq!(offer(&mut reports, 2), []);
+        assert_eq!(offer(&mut reports, 3), []);
+        assert_eq!(offer(&mut reports, 1), [1, 2, 3]);
+        assert_eq!(offer(&mut reports, 2), []);
+        assert_eq!(offer(&mut reports, 4), [4]);
+        assert_eq!(reports.missing(), 0);
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_at_once_then_with_growing_waits() {
+        let mut reports = Reports::new();
+        offer(&mut reports, 4);
+        assert_eq!(reports.request(Nanos(0)), Some((1, 3)), "only up to what is here");
+        assert_eq!(reports.request(Nanos(RETRY_NS - 1)), None);
+        assert_eq!(reports.request(Nanos(RETRY_NS)), Some((1, 3)));
+        assert_eq!(reports.request(Nanos(2 * RETRY_NS)), None, "doubled");
+        assert_eq!(reports.request(Nanos(3 * RETRY_NS)), Some((1, 3)));
+        assert_eq!(offer(&mut reports, 1), [1]);
+        assert_eq!(reports.request(Nanos(3 * RETRY_NS)), None, "the rest is under way");
+        assert_eq!(reports.request(Nanos(4 * RETRY_NS)), Some((2, 2)));
+    }
+
+    #[test]
+    fn a_long_replay_goes_in_chunks() {
+        let mut reports = Reports::new();
+        reports.announce(3_001);
+        let mut asked = Vec::new();
+        while let Some((first, count)) = reports.request(Nanos(0)) {
+            asked.push((first, count));
+            for number in first..first + count as u64 {
+                offer(&mut reports, number);
+            }
+        }
+        assert_eq!(asked, [(1, 1_024), (1_025, 1_024), (2_049, 952)]);
+    }
+
+    #[test]
+    fn a_number_nobody_can_deliver_is_forgotten() {
+        let mut reports = Reports::new();
+        reports.announce(u64::MAX);
+        let mut now = 0;
+        while reports.missing() > 0 {
+            reports.request(Nanos(now));
+            now += 1_000_000;
+        }
+        assert!(now < 5_000_000_000);
+        assert_eq!(offer(&mut reports, 1), [1]);
+    }
+
+    #[test]
+    fn a_report_far_ahead_is_dropped_not_misplaced() {
+        let mut reports = Reports::new();
+        assert_eq!(offer(&mut reports, 2 + EARLY_SLOTS as u64), []);
+        assert_eq!(offer(&mut reports, u64::MAX), []);
+        assert_eq!(offer(&mut reports, 2), []);
+        assert_eq!(offer(&mut reports, 1), [1, 2]);
+    }
+}
