@@ -12,5 +12,5 @@ pub mod ring;
 pub mod store;
 pub mod types;
 pub mod wire;
-pub mod replay;
 pub mod broker;
+pub mod replay;
