@@ -1,3 +1,5 @@
 //! One integration binary; each module is a suite.
 
+mod codecs;
+mod golden;
 mod tidy;
