@@ -13,4 +13,5 @@ pub mod store;
 pub mod types;
 pub mod wire;
 pub mod broker;
+pub mod subscriber;
 pub mod replay;
