@@ -12,6 +12,8 @@ pub mod ring;
 pub mod store;
 pub mod types;
 pub mod wire;
+pub mod publisher;
+pub mod retransmitter;
 pub mod broker;
 pub mod subscriber;
 pub mod replay;
