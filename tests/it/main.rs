@@ -2,4 +2,5 @@
 
 mod codecs;
 mod golden;
+mod broker;
 mod tidy;
