@@ -3,13 +3,19 @@
 #[macro_use]
 mod layout;
 pub mod agent;
+pub mod board;
 pub mod clock;
 #[cfg(feature = "cli")]
 pub mod config;
+pub mod counters;
+pub mod engine;
 pub mod exchange;
+pub mod gateway;
 pub mod net;
 pub mod ring;
+pub mod sequencer;
 pub mod store;
+pub mod timer;
 pub mod types;
 pub mod wire;
 pub mod publisher;

@@ -1,0 +1,127 @@
+//! EngineStatus: where the engine stands.
+
+use crate::exchange::command::Phase;
+use crate::types::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+/// What everybody may know of the engine, which is its only writer.
+#[derive(Debug, Default)]
+pub struct EngineStatus {
+    applied: AtomicU64,
+    time: AtomicU64,
+    hashed: AtomicU64,
+    state_hash: AtomicU64,
+    open_orders: AtomicU64,
+    continues: AtomicU64,
+    continue_wanted: AtomicBool,
+    phase: AtomicU8,
+    day_ended: AtomicBool,
+    live: AtomicBool,
+}
+
+impl EngineStatus {
+    /// Nothing applied yet.
+    pub fn new() -> Arc<EngineStatus> {
+        Arc::default()
+    }
+
+    /// Last command applied.
+    #[inline]
+    pub fn applied(&self) -> Seq {
+        Seq(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Time of the last command applied.
+    pub fn time(&self) -> Nanos {
+        Nanos(self.time.load(Ordering::Relaxed))
+    }
+
+    /// A recent command and the state hash after it: at most a housekeeping interval (10 ms) old.
+    /// The two belong together only while the engine is not writing them: a reader that needs
+    /// certainty asks twice.
+    pub fn state_hash(&self) -> (Seq, u64) {
+        (Seq(self.hashed.load(Ordering::Acquire)), self.state_hash.load(Ordering::Acquire))
+    }
+
+    /// Resting orders of the venue, as of [`EngineStatus::state_hash`].
+    pub fn open_orders(&self) -> u64 {
+        self.open_orders.load(Ordering::Relaxed)
+    }
+
+    /// True when the exchange wants Continue commands for a bounded mass action.
+    #[inline]
+    pub fn continue_wanted(&self) -> bool {
+        self.continue_wanted.load(Ordering::Acquire)
+    }
+
+    /// Continue commands applied since the engine went live.
+    #[inline]
+    pub fn continues(&self) -> u64 {
+        self.continues.load(Ordering::Acquire)
+    }
+
+    /// Phase that the last Phase command set; PreOpen before the first.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            1 => Phase::Open,
+            2 => Phase::Closed,
+            _ => Phase::PreOpen,
+        }
+    }
+
+    /// True once EndOfDay was applied.
+    pub fn day_ended(&self) -> bool {
+        self.day_ended.load(Ordering::Acquire)
+    }
+
+    /// True once recovery is over.
+    pub fn live(&self) -> bool {
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// One command was applied. Engine only.
+    #[inline]
+    pub fn set_applied(&self, seq: Seq, time: Nanos) {
+        self.time.store(time.0, Ordering::Relaxed);
+        self.applied.store(seq.0, Ordering::Release);
+    }
+
+    /// Whether a mass action has work left. Engine only.
+    #[inline]
+    pub fn set_continue_wanted(&self, wanted: bool) {
+        if self.continue_wanted.load(Ordering::Relaxed) != wanted {
+            self.continue_wanted.store(wanted, Ordering::Release);
+        }
+    }
+
+    /// A Continue was applied. Engine only; after [`EngineStatus::set_continue_wanted`], so that
+    /// whoever sees the count also sees whether another one is wanted.
+    pub fn count_continue(&self) {
+        let count = self.continues.load(Ordering::Relaxed);
+        self.continues.store(count + 1, Ordering::Release);
+    }
+
+    /// The phase changed. Engine only.
+    pub fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// EndOfDay was applied. Engine only.
+    pub fn set_day_ended(&self) {
+        self.day_ended.store(true, Ordering::Release);
+    }
+
+    /// State hash after command `seq`. Engine only.
+    pub fn set_state_hash(&self, seq: Seq, hash: u64, open_orders: u64) {
+        self.state_hash.store(hash, Ordering::Release);
+        self.hashed.store(seq.0, Ordering::Release);
+        self.open_orders.store(open_orders, Ordering::Relaxed);
+    }
+
+    /// Recovery is over; Continues count from here. Engine only.
+    pub fn set_live(&self) {
+        self.continues.store(0, Ordering::Release);
+        self.live.store(true, Ordering::Release);
+    }
+}
