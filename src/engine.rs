@@ -1,0 +1,232 @@
+//! Engine: applies committed commands, in order, and nothing else.
+//!
+//! Consumes the command log up to its commit mark; produces events through the outbound sequencer
+//! and a shared status. At start it does the whole log again from Genesis. The only agent that may
+//! name the exchange; it must not know sockets, sessions or files.
+
+use crate::agent::Agent;
+use crate::board::EngineStatus;
+use crate::counters::counters;
+use crate::exchange::Exchange;
+use crate::exchange::command::{Command, kind};
+use crate::exchange::genesis::{Genesis, GenesisError};
+use crate::sequencer::outbound::{Outbound, OutboundError};
+use crate::store::{ReadError, Reader};
+use crate::types::*;
+use std::sync::Arc;
+
+counters! {
+    /// What the engine did.
+    pub struct EngineCounters("engine") {
+        commands: "commands applied since start",
+        undecodable: "command records that are none of ours, passed over",
+        read_errors: "times the command log could not be read; tried again",
+        waits: "cycles in which the event log had no room",
+        apply_batch_max: "most commands applied in one cycle",
+    }
+}
+
+/// Commands applied per duty cycle at most: bounds the cycle at about 100 us of ordinary orders.
+pub const BATCH: usize = 256;
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The command log is empty: topology appends Genesis first.
+    #[error("the command log has no Genesis")]
+    NoGenesis,
+    /// The first record is something else.
+    #[error("the first record of the command log has kind {0}, not Genesis")]
+    NotGenesis(u16),
+    /// Genesis is not usable.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// A record is no command of this program.
+    #[error("command {seq} (kind {kind}) is none of this program's")]
+    Undecodable {
+        /// Its number.
+        seq: u64,
+        /// Its kind.
+        kind: u16,
+    },
+    /// The command log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The event log is not what the commands give.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
+    /// The event log has no room and recovery cannot go on.
+    #[error(
+        "the event log has no room for the events of command {seq}; hot_segments_max is too small"
+    )]
+    NoRoom {
+        /// Command whose events did not fit.
+        seq: u64,
+    },
+}
+
+/// The engine. See the module's head.
+pub struct Engine {
+    exchange: Box<Exchange>,
+    commands: Reader,
+    outbound: Outbound,
+    status: Arc<EngineStatus>,
+    counters: Arc<EngineCounters>,
+}
+
+impl Engine {
+    /// Reads Genesis and does the whole committed log again, comparing events with those that are
+    /// there; live afterwards. `make_room` is called when the event log has no room (the archiver's
+    /// duty cycle, or nothing when the archiver has a thread of its own); after 10,000 calls in vain
+    /// the start fails. Cost: the whole day's commands.
+    pub fn start(
+        mut commands: Reader,
+        outbound: Outbound,
+        status: Arc<EngineStatus>,
+        mut make_room: impl FnMut(),
+    ) -> Result<Engine, EngineError> {
+        let (genesis_bytes, seq, time) = {
+            let Some(record) = commands.next()? else { return Err(EngineError::NoGenesis) };
+            if record.kind != kind::GENESIS {
+                return Err(EngineError::NotGenesis(record.kind));
+            }
+            (record.payload.to_vec(), record.seq, record.time)
+        };
+        let genesis = Genesis::decode(&genesis_bytes)?;
+        let exchange = Box::new(Exchange::new(&genesis)?);
+        let mut engine = Engine { exchange, commands, outbound, status, counters: Arc::default() };
+        engine.apply(seq, time, &Command::Genesis(&genesis_bytes));
+        engine.recover(seq, &mut make_room)?;
+        Ok(engine)
+    }
+
+    fn recover(&mut self, genesis: Seq, make_room: &mut dyn FnMut()) -> Result<(), EngineError> {
+        let mut last = genesis;
+        loop {
+            if let Some(fault) = self.outbound.fault() {
+                return Err(fault.into());
+            }
+            let mut tries = 0;
+            while !self.outbound.ready() {
+                tries += 1;
+                if tries > 10_000 {
+                    return Err(EngineError::NoRoom { seq: last.0 });
+                }
+                make_room();
+                std::thread::yield_now();
+            }
+            let Some(record) = self.commands.next()? else { break };
+            last = record.seq;
+            let Some(command) = Command::decode(record.kind, record.payload) else {
+                return Err(EngineError::Undecodable { seq: last.0, kind: record.kind });
+            };
+            // `command` borrows the reader only where it is Genesis, which is passed over below.
+            let (seq, time) = (record.seq, record.time);
+            let status = &self.status;
+            apply(&mut self.exchange, &mut self.outbound, status, seq, time, &command);
+        }
+        self.outbound.go_live(last)?;
+        self.publish_hash();
+        self.status.set_live();
+        Ok(())
+    }
+
+    fn apply(&mut self, seq: Seq, time: Nanos, command: &Command) {
+        apply(&mut self.exchange, &mut self.outbound, &self.status, seq, time, command);
+    }
+
+    /// Shows the state hash. O(sessions): not per command.
+    fn publish_hash(&self) {
+        let open_orders = self.exchange.open_orders() as u64;
+        self.status.set_state_hash(self.status.applied(), self.exchange.state_hash(), open_orders);
+    }
+
+    /// What everybody may know.
+    pub fn status(&self) -> Arc<EngineStatus> {
+        self.status.clone()
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> Arc<EngineCounters> {
+        self.counters.clone()
+    }
+
+    /// The outbound sequencer's counters.
+    pub fn outbound_counters(&self) -> Arc<crate::sequencer::OutboundCounters> {
+        self.outbound.counters()
+    }
+
+    /// The exchange, to look at: tests and tools.
+    pub fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+}
+
+/// Applies one command and notes what the status shows of it.
+#[inline]
+fn apply(
+    exchange: &mut Exchange,
+    outbound: &mut Outbound,
+    status: &EngineStatus,
+    seq: Seq,
+    time: Nanos,
+    command: &Command,
+) {
+    // A panic in here stops the process (runner). Writing `seq` to a crash file, and starting halted
+    // after two deaths at the same command, has its place around this call.
+    exchange.apply(seq, time, command, outbound);
+    outbound.end_of_command();
+    status.set_continue_wanted(exchange.continue_wanted());
+    match command {
+        Command::Phase(phase) => status.set_phase(*phase),
+        Command::EndOfDay => status.set_day_ended(),
+        Command::Continue => status.count_continue(),
+        _ => {}
+    }
+    status.set_applied(seq, time);
+}
+
+impl Agent for Engine {
+    fn name(&self) -> &'static str {
+        "engine"
+    }
+
+    fn duty_cycle(&mut self, _now: Nanos) -> usize {
+        let mut done = 0;
+        while done < BATCH {
+            if !self.outbound.ready() {
+                self.counters.waits.add(1);
+                break;
+            }
+            let record = match self.commands.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(_) => {
+                    self.counters.read_errors.add(1);
+                    break;
+                }
+            };
+            match Command::decode(record.kind, record.payload) {
+                Some(command) => {
+                    let (seq, time) = (record.seq, record.time);
+                    let status = &self.status;
+                    apply(&mut self.exchange, &mut self.outbound, status, seq, time, &command);
+                }
+                // The same on every node and in every replay, so passing over is deterministic.
+                None => self.counters.undecodable.add(1),
+            }
+            done += 1;
+        }
+        if done > 0 {
+            self.counters.commands.add(done as u64);
+            self.counters.apply_batch_max.raise(done as u64);
+        }
+        done
+    }
+
+    fn housekeeping(&mut self, _now: Nanos) {
+        if self.status.state_hash().0 != self.status.applied() {
+            self.publish_hash();
+        }
+    }
+}

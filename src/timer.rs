@@ -1,0 +1,193 @@
+//! Timer: the one source of time commands.
+//!
+//! Consumes the clock (as `now`), the session board and the engine's status; produces Tick every
+//! 100 ms, the Phase changes of the day's schedule, SessionDown for sessions that were silent for
+//! their dead time, and Continue while the exchange wants it. Must not know orders.
+
+use crate::agent::Agent;
+use crate::board::{EngineStatus, SessionBoard};
+use crate::counters::counters;
+use crate::exchange::command::{COMMAND_BYTES_MAX, Command, Phase, SessionDown};
+use crate::ring::Producer;
+use crate::types::*;
+use std::sync::Arc;
+
+counters! {
+    /// What the timer did.
+    pub struct TimerCounters("timer") {
+        ticks: "Tick commands pushed",
+        phases: "Phase commands pushed",
+        sessions_down: "SessionDown commands pushed",
+        continues: "Continue commands pushed",
+        ring_full: "commands that found the ring full; tried again next cycle",
+        stalls: "times the timer itself was away for a second or more: dead times start anew",
+    }
+}
+
+/// Time between Ticks: 100 ms (DESIGN, section 2).
+pub const TICK_NS: u64 = 100_000_000;
+/// Time between two looks at the sessions: a fiftieth of the shortest dead time.
+const SCAN_NS: u64 = 20_000_000;
+/// A command whose effect does not show after this long is pushed again.
+const RETRY_NS: u64 = 200_000_000;
+/// The timer was away itself: suspended process, stopped machine.
+const STALL_NS: u64 = 1_000_000_000;
+
+/// When the market opens and closes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Schedule {
+    /// Opens as soon as the exchange is up.
+    OpenAtOnce,
+    /// Phases by time, rising; before the first it is PreOpen.
+    Times(Vec<(Nanos, Phase)>),
+}
+
+/// The timer. See the module's head.
+pub struct Timer {
+    commands: Producer,
+    board: Arc<SessionBoard>,
+    status: Arc<EngineStatus>,
+    schedule: Schedule,
+    next_tick: Nanos,
+    next_scan: Nanos,
+    last_cycle: Nanos,
+    /// Since when the exchange has been reachable: silence before it does not count.
+    reachable_since: Nanos,
+    phase_pushed: Option<(Phase, Nanos)>,
+    continues_pushed: u64,
+    /// Generation whose SessionDown was pushed, and when, by slot.
+    downs: Vec<(u32, Nanos)>,
+    counters: Arc<TimerCounters>,
+}
+
+impl Timer {
+    /// A timer that pushes into `commands`. Dead times count from its first duty cycle at the
+    /// earliest.
+    pub fn new(
+        commands: Producer,
+        board: Arc<SessionBoard>,
+        status: Arc<EngineStatus>,
+        schedule: Schedule,
+    ) -> Timer {
+        Timer {
+            commands,
+            status,
+            schedule,
+            next_tick: Nanos(0),
+            next_scan: Nanos(0),
+            last_cycle: Nanos(0),
+            reachable_since: Nanos(0),
+            phase_pushed: None,
+            continues_pushed: 0,
+            downs: vec![(0, Nanos(0)); board.sessions()],
+            board,
+            counters: Arc::default(),
+        }
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> Arc<TimerCounters> {
+        self.counters.clone()
+    }
+
+    fn push(&mut self, command: &Command) -> bool {
+        let mut bytes = [0; COMMAND_BYTES_MAX];
+        let (kind, len) = command.encode(&mut bytes);
+        let pushed =
+            self.commands.try_push(kind, len, |out| out.copy_from_slice(&bytes[..len])).is_ok();
+        if !pushed {
+            self.counters.ring_full.add(1);
+        }
+        pushed
+    }
+
+    fn phase_due(&self, now: Nanos) -> Phase {
+        match &self.schedule {
+            Schedule::OpenAtOnce => Phase::Open,
+            Schedule::Times(times) => times
+                .iter()
+                .take_while(|(at, _)| *at <= now)
+                .last()
+                .map_or(Phase::PreOpen, |&(_, phase)| phase),
+        }
+    }
+
+    fn change_phase(&mut self, now: Nanos) -> usize {
+        let due = self.phase_due(now);
+        if due == self.status.phase() || self.status.day_ended() {
+            return 0;
+        }
+        let waiting =
+            self.phase_pushed.is_some_and(|(phase, at)| phase == due && now.since(at) < RETRY_NS);
+        if waiting || !self.push(&Command::Phase(due)) {
+            return 0;
+        }
+        self.phase_pushed = Some((due, now));
+        self.counters.phases.add(1);
+        1
+    }
+
+    fn end_silent_sessions(&mut self, now: Nanos) -> usize {
+        let mut pushed = 0;
+        for index in 0..self.downs.len() {
+            let slot = SessionSlot(index as u16);
+            let (_, binding) = self.board.binding(slot);
+            if !binding.bound {
+                continue;
+            }
+            let heard = self.board.last_heard(slot).max(self.reachable_since);
+            let dead_ns = binding.dead_time_ms as u64 * 1_000_000;
+            if now.since(heard) <= dead_ns {
+                continue;
+            }
+            let (generation, at) = self.downs[index];
+            if generation == binding.generation && now.since(at) < RETRY_NS {
+                continue;
+            }
+            let generation = binding.generation;
+            let down = SessionDown { session: slot, zero: [0; 2], generation };
+            if !self.push(&Command::SessionDown(down)) {
+                break;
+            }
+            self.downs[index] = (generation, now);
+            self.counters.sessions_down.add(1);
+            pushed += 1;
+        }
+        pushed
+    }
+}
+
+impl Agent for Timer {
+    fn name(&self) -> &'static str {
+        "timer"
+    }
+
+    fn duty_cycle(&mut self, now: Nanos) -> usize {
+        if now.since(self.last_cycle) >= STALL_NS {
+            // First cycle, or this process did not run: clients could not be heard meanwhile.
+            self.reachable_since = now;
+            self.counters.stalls.add((self.last_cycle != Nanos(0)) as u64);
+        }
+        self.last_cycle = now;
+        let mut done = 0;
+        // The count first: whoever sees a Continue counted also sees whether another is wanted.
+        if self.status.continues() == self.continues_pushed
+            && self.status.continue_wanted()
+            && self.push(&Command::Continue)
+        {
+            self.continues_pushed += 1;
+            self.counters.continues.add(1);
+            done += 1;
+        }
+        if now >= self.next_tick && self.push(&Command::Tick) {
+            self.next_tick = now.plus(TICK_NS);
+            self.counters.ticks.add(1);
+            done += 1;
+        }
+        if now >= self.next_scan {
+            self.next_scan = now.plus(SCAN_NS);
+            done += self.end_silent_sessions(now) + self.change_phase(now);
+        }
+        done
+    }
+}
