@@ -1,0 +1,662 @@
+//! Ingress: datagrams in, commands out.
+//!
+//! Per poll: at most one burst is received and staged; then, per session in order of client
+//! sequence, each block gets its verdict and goes into the command ring. Order of the checks:
+//! address, token, MAC; shape of the datagram; sequence (duplicates and impossible jumps); rate. All
+//! that it knows of the exchange is the [`SessionBoard`]: committed values. Must not know what an
+//! order is worth, and sends nothing but H and J; reports and K are egress'.
+
+use super::asks::{self, Ask, ReplayAsk};
+use super::pending::Pending;
+use super::session_auth::{Authenticator, Entropy, LoginVerdict, dead_time_granted};
+use super::throttle::{Bucket, Throttle};
+use super::translate::body_of;
+use super::{GatewayConfig, JUMP_MAX, UNCOMMITTED_MAX};
+use crate::agent::Agent;
+use crate::board::{Binding, SessionBoard};
+use crate::counters::counters;
+use crate::exchange::command::{self, COMMAND_BYTES_MAX, Command, Logoff, MessageHead, Verdict};
+use crate::net::{BURST, Port};
+use crate::ring::Producer;
+use crate::types::*;
+use crate::wire::mold::{self, Header, Packet, PacketBuilder};
+use crate::wire::session::{
+    CHALLENGE_BYTES, Challenge, FLAG_PACKET_MAC, LOGIN_BYTES, Login, Nonce, PACKET_TAG_BYTES,
+    PacketKeys, REFUSED_BYTES, Refused, RefusedCode, make_token, open_packet, packet_keys,
+    same_token, token_slot,
+};
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+counters! {
+    /// What ingress did.
+    pub struct IngressCounters("gateway_ingress") {
+        datagrams: "datagrams received",
+        malformed_datagrams: "dropped: blocks do not fill the datagram, too long, own block of no known kind",
+        unknown_session: "dropped: neither a live token nor a downstream name nor a login",
+        wrong_address: "dropped: token or name of a session that is bound to another address",
+        bad_mac: "dropped: packet MAC wrong or missing",
+        dead_tokens: "datagrams with the token of a dead binding",
+        zero_sequence: "dropped: OUCH blocks with sequence 0",
+        messages: "blocks sequenced",
+        malformed_messages: "blocks sequenced with verdict Malformed",
+        throttled_messages: "blocks sequenced with verdict Throttled",
+        duplicates: "blocks dropped: at or below the committed applied-through",
+        jumps: "blocks dropped: more than 65,536 above the next",
+        floods: "datagrams dropped: second rate bucket empty, or more than 1,024 messages uncommitted",
+        reordered: "datagrams that stood behind a later one of the same burst",
+        heartbeats: "client heartbeats",
+        logoffs: "logoffs sequenced",
+        replay_requests: "replay requests handed to egress",
+        logins_received: "L received",
+        logins_sequenced: "valid logins sequenced",
+        challenges: "H sent",
+        refusals: "J sent",
+        silences: "valid-nonce L of a silenced address, or L while a login is under way",
+        ring_full: "polls in which the command ring had no room: nothing was received",
+        asks_lost: "asks to egress that found their ring full",
+        no_entropy: "logins dropped because the system gave no random numbers",
+    }
+}
+
+/// A login that was sequenced is waited for this long before another L of the user is looked at.
+const LOGIN_FLIGHT_NS: u64 = 100_000_000;
+/// J 'S' to a dead token at most once in this time (SESSION.md 17).
+const DEAD_TOKEN_NS: u64 = 1_000_000_000;
+/// Logins of one user: each is a command, so even the owner of the key may not flood the log.
+const LOGINS: (u64, u64) = (10, 20);
+/// Longest datagram with a packet MAC.
+const STAGED_BYTES: usize = mold::PAYLOAD_BYTES_MAX;
+/// Most blocks that one datagram can hold (all empty): the command ring must take them.
+const BLOCKS_MAX: usize = (mold::PAYLOAD_BYTES_MAX - mold::HEADER_BYTES) / mold::LENGTH_BYTES;
+const NO_PREVIOUS: u8 = u8::MAX;
+const _: () = assert!(BURST < NO_PREVIOUS as usize);
+
+/// Ingress of one gateway address. See the module's head.
+pub struct Ingress<P: Port> {
+    port: P,
+    desk: Desk,
+}
+
+/// Everything but the port, which is borrowed while it hands out datagrams.
+struct Desk {
+    commands: Producer,
+    asks: Producer,
+    board: Arc<SessionBoard>,
+    auth: Authenticator,
+    entropy: Entropy,
+    epoch: u32,
+    sessions: Box<[Session]>,
+    /// Downstream names, sorted, for replay requests.
+    names: Box<[(SessionName, SessionSlot)]>,
+    burst: Burst,
+    replies: Vec<Reply>,
+    counters: Arc<IngressCounters>,
+}
+
+/// What ingress knows of a session beside the board.
+struct Session {
+    /// Version of the board's binding that `binding` and `keys` were taken from.
+    version: u64,
+    binding: Binding,
+    keys: Option<PacketKeys>,
+    pending: Pending,
+    throttle: Throttle,
+    logins: Bucket,
+    login_pushed: Option<(u32, Nanos)>,
+    dead_told: Nanos,
+    /// Index of the session's latest datagram in the burst that is being staged.
+    last_staged: u8,
+}
+
+/// The datagrams of one receive burst, checked and waiting for their turn.
+struct Burst {
+    received: Nanos,
+    staged: Vec<Staged>,
+    /// Turn -> index into `staged`: same as arrival, but each session's own ones by sequence.
+    order: [u8; BURST],
+    next: usize,
+    bytes: Box<[[u8; STAGED_BYTES]; BURST]>,
+}
+
+#[derive(Clone, Copy)]
+struct Staged {
+    slot: SessionSlot,
+    header: Header,
+    /// Login under whose token it came: sequenced under this one or not at all.
+    generation: u32,
+    len: u16,
+    /// The previous turn of the same session, or [`NO_PREVIOUS`].
+    previous: u8,
+}
+
+/// H or J, sent after the burst: the port is borrowed while it is received.
+#[derive(Clone, Copy)]
+enum Reply {
+    Challenge(SocketAddrV4, Nonce),
+    Refused(SocketAddrV4, RefusedCode, Nonce),
+}
+
+impl<P: Port> Ingress<P> {
+    /// Ingress that receives from `port`, pushes commands into `commands` and asks egress through
+    /// `asks`. Panics when the command ring has fewer than 1,024 slots: one datagram can hold 690
+    /// blocks.
+    pub fn new(
+        config: &GatewayConfig,
+        port: P,
+        commands: Producer,
+        asks: Producer,
+        board: Arc<SessionBoard>,
+        entropy: Entropy,
+    ) -> Ingress<P> {
+        assert!(commands.capacity() >= 1_024, "command ring shorter than one datagram's blocks");
+        let mut names: Vec<(SessionName, SessionSlot)> = config
+            .sessions
+            .iter()
+            .enumerate()
+            .map(|(i, s)| (s.name, SessionSlot(i as u16)))
+            .collect();
+        names.sort();
+        let sessions = config.sessions.iter().map(|s| Session {
+            version: u64::MAX,
+            binding: Binding::NONE,
+            keys: None,
+            pending: Pending::new(),
+            throttle: Throttle::new(s.rate),
+            logins: Bucket::new(LOGINS.0, LOGINS.1),
+            login_pushed: None,
+            dead_told: Nanos(0),
+            last_staged: NO_PREVIOUS,
+        });
+        let desk = Desk {
+            commands,
+            asks,
+            board,
+            auth: Authenticator::new(config),
+            entropy,
+            epoch: config.epoch,
+            sessions: sessions.collect(),
+            names: names.into(),
+            burst: Burst {
+                received: Nanos(0),
+                staged: Vec::with_capacity(BURST),
+                order: [0; BURST],
+                next: 0,
+                bytes: Box::new([[0; STAGED_BYTES]; BURST]),
+            },
+            replies: Vec::with_capacity(BURST),
+            counters: Arc::default(),
+        };
+        Ingress { port, desk }
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> Arc<IngressCounters> {
+        self.desk.counters.clone()
+    }
+
+    /// Descriptor to park on.
+    pub fn poll_fd(&self) -> Option<std::os::fd::RawFd> {
+        self.port.poll_fd()
+    }
+
+    fn send_replies(&mut self) {
+        let epoch = self.desk.epoch;
+        for reply in self.desk.replies.drain(..) {
+            let (to, len) = match reply {
+                Reply::Challenge(to, _) => (to, CHALLENGE_BYTES),
+                Reply::Refused(to, ..) => (to, REFUSED_BYTES),
+            };
+            self.port.send(to, |out| {
+                let mut packet = PacketBuilder::new(out, SessionName::BLANK, 0);
+                packet.push(len, |block| match reply {
+                    Reply::Challenge(_, server_nonce) => {
+                        Challenge { server_nonce }.write(block);
+                    }
+                    Reply::Refused(_, code, client_nonce) => {
+                        Refused { code, epoch, client_nonce }.write(block);
+                    }
+                });
+                packet.finish()
+            });
+        }
+        self.port.flush();
+    }
+}
+
+impl<P: Port> Agent for Ingress<P> {
+    fn name(&self) -> &'static str {
+        "gateway_ingress"
+    }
+
+    fn duty_cycle(&mut self, now: Nanos) -> usize {
+        let desk = &mut self.desk;
+        if !desk.burst.is_done() && !desk.sequence_burst() {
+            return 0; // still no room: the network is not read
+        }
+        desk.burst.begin(now);
+        let received = self.port.receive(|bytes, from| desk.on_datagram(bytes, from, now));
+        if received == 0 {
+            return 0;
+        }
+        desk.order_burst();
+        desk.sequence_burst();
+        if !desk.replies.is_empty() {
+            self.send_replies();
+        }
+        received
+    }
+
+    fn housekeeping(&mut self, _now: Nanos) {
+        self.desk.entropy.refill();
+    }
+}
+
+impl Burst {
+    #[inline]
+    fn is_done(&self) -> bool {
+        self.next == self.staged.len()
+    }
+
+    #[inline]
+    fn begin(&mut self, now: Nanos) {
+        self.received = now;
+        self.staged.clear();
+        self.next = 0;
+    }
+}
+
+impl Desk {
+    // ----- receiving: address, token, MAC, shape -----
+
+    #[inline]
+    fn on_datagram(&mut self, bytes: &[u8], from: SocketAddrV4, now: Nanos) {
+        self.counters.datagrams.add(1);
+        let Some(header) = Header::read(bytes) else {
+            self.counters.malformed_datagrams.add(1);
+            return;
+        };
+        if let Some(slot) = self.slot_of_token(&header.session) {
+            self.on_token(slot, bytes, from, now);
+        } else if header.session.is_blank() && header.sequence == 0 {
+            self.on_own_block(bytes, from, now);
+        } else if let Ok(at) = self.names.binary_search_by(|(n, _)| n.cmp(&header.session)) {
+            self.on_name(self.names[at].1, bytes, from);
+        } else {
+            self.counters.unknown_session.add(1);
+        }
+    }
+
+    /// Slot whose latest binding, live or dead, has this token.
+    #[inline]
+    fn slot_of_token(&mut self, token: &Token) -> Option<SessionSlot> {
+        let slot = token_slot(token)?;
+        if slot.0 as usize >= self.sessions.len() {
+            return None;
+        }
+        self.refresh(slot);
+        let binding = &self.sessions[slot.0 as usize].binding;
+        (binding.generation != 0 && same_token(&binding.token, token)).then_some(slot)
+    }
+
+    /// Takes over a binding that changed on the board.
+    #[inline]
+    fn refresh(&mut self, slot: SessionSlot) {
+        let session = &mut self.sessions[slot.0 as usize];
+        if self.board.version(slot) == session.version {
+            return;
+        }
+        let (version, binding) = self.board.binding(slot);
+        if binding.generation != session.binding.generation {
+            let key = self.auth.key(slot);
+            session.keys = (binding.flags & FLAG_PACKET_MAC != 0)
+                .then(|| packet_keys(key, &binding.client_nonce, &binding.server_nonce));
+            session.pending.restart(self.board.applied(slot));
+        }
+        session.binding = binding;
+        session.version = version;
+    }
+
+    /// Address and MAC of a session's datagram; the datagram without its tag.
+    #[inline]
+    fn admit<'a>(
+        &mut self,
+        slot: SessionSlot,
+        bytes: &'a [u8],
+        from: SocketAddrV4,
+    ) -> Option<&'a [u8]> {
+        let session = &self.sessions[slot.0 as usize];
+        if session.binding.address != from {
+            self.counters.wrong_address.add(1);
+            return None;
+        }
+        let Some(keys) = &session.keys else { return Some(bytes) };
+        if bytes.len() > mold::PAYLOAD_BYTES_MAX + PACKET_TAG_BYTES {
+            self.counters.malformed_datagrams.add(1);
+            return None;
+        }
+        let opened = open_packet(&keys.client, bytes);
+        if opened.is_none() {
+            self.counters.bad_mac.add(1);
+        }
+        opened
+    }
+
+    #[inline]
+    fn on_token(&mut self, slot: SessionSlot, bytes: &[u8], from: SocketAddrV4, now: Nanos) {
+        let Some(bytes) = self.admit(slot, bytes, from) else { return };
+        let session = &mut self.sessions[slot.0 as usize];
+        if !session.binding.bound {
+            self.counters.dead_tokens.add(1);
+            if now.since(session.dead_told) >= DEAD_TOKEN_NS {
+                session.dead_told = now;
+                let nonce = session.binding.client_nonce;
+                self.refuse(from, RefusedCode::NoSession, nonce);
+            }
+            return;
+        }
+        self.board.hear(slot, now);
+        let Ok((header, packet)) = mold::parse(bytes) else {
+            self.counters.malformed_datagrams.add(1);
+            return;
+        };
+        match packet {
+            Packet::Request => self.counters.malformed_datagrams.add(1),
+            Packet::Messages(_) if header.sequence == 0 => self.counters.zero_sequence.add(1),
+            Packet::Messages(_) | Packet::Heartbeat | Packet::EndOfSession => {
+                self.stage(slot, header, bytes)
+            }
+        }
+    }
+
+    #[inline]
+    fn stage(&mut self, slot: SessionSlot, header: Header, bytes: &[u8]) {
+        let index = self.burst.staged.len();
+        if index == BURST {
+            // A port hands out at most one burst; a datagram more would be its mistake.
+            self.counters.malformed_datagrams.add(1);
+            return;
+        }
+        self.burst.bytes[index][..bytes.len()].copy_from_slice(bytes);
+        self.burst.order[index] = index as u8;
+        let session = &mut self.sessions[slot.0 as usize];
+        let previous = std::mem::replace(&mut session.last_staged, index as u8);
+        let generation = session.binding.generation;
+        let len = bytes.len() as u16;
+        self.burst.staged.push(Staged { slot, header, generation, len, previous });
+    }
+
+    /// A replay request comes under the downstream name, from the bound address only. It does not
+    /// count as a sign of life: the name is no secret.
+    fn on_name(&mut self, slot: SessionSlot, bytes: &[u8], from: SocketAddrV4) {
+        self.refresh(slot);
+        if !self.sessions[slot.0 as usize].binding.bound {
+            self.counters.unknown_session.add(1);
+            return;
+        }
+        let Some(bytes) = self.admit(slot, bytes, from) else { return };
+        match mold::parse(bytes) {
+            Ok((header, Packet::Request)) => {
+                self.counters.replay_requests.add(1);
+                self.ask(Ask::Replay(ReplayAsk {
+                    session: slot,
+                    generation: self.sessions[slot.0 as usize].binding.generation,
+                    from: header.sequence,
+                    count: header.count,
+                    bytes_max: 0,
+                }));
+            }
+            _ => self.counters.malformed_datagrams.add(1),
+        }
+    }
+
+    fn on_own_block(&mut self, bytes: &[u8], from: SocketAddrV4, now: Nanos) {
+        let block = match mold::parse(bytes) {
+            Ok((_, Packet::Messages(mut blocks))) if blocks.len() == 1 => blocks.next(),
+            _ => None,
+        };
+        let block: Option<&[u8; LOGIN_BYTES]> = block.and_then(|b| b.try_into().ok());
+        match block.and_then(|block| Some((block, Login::read(block)?))) {
+            Some((block, login)) => self.on_login(block, &login, from, now),
+            None => self.counters.malformed_datagrams.add(1),
+        }
+    }
+
+    fn on_login(
+        &mut self,
+        block: &[u8; LOGIN_BYTES],
+        login: &Login,
+        from: SocketAddrV4,
+        now: Nanos,
+    ) {
+        self.counters.logins_received.add(1);
+        let binding = match self.auth.slot_of(&login.user) {
+            Some(slot) => {
+                self.refresh(slot);
+                self.sessions[slot.0 as usize].binding
+            }
+            None => Binding::NONE,
+        };
+        let day_over = self.board.day_over();
+        match self.auth.judge(block, login, from, &binding, day_over, now) {
+            LoginVerdict::Again(slot) => self.ask(Ask::Accepted(slot)),
+            LoginVerdict::Challenge(nonce) => {
+                self.counters.challenges.add(1);
+                self.reply(Reply::Challenge(from, nonce));
+            }
+            LoginVerdict::Refuse(code) => self.refuse(from, code, login.client_nonce),
+            LoginVerdict::Silence => self.counters.silences.add(1),
+            LoginVerdict::Valid(slot) => self.push_login(slot, login, from, now),
+        }
+    }
+
+    fn push_login(&mut self, slot: SessionSlot, login: &Login, from: SocketAddrV4, now: Nanos) {
+        let session = &mut self.sessions[slot.0 as usize];
+        let Some(generation) = session.binding.generation.checked_add(1) else { return };
+        let under_way = session
+            .login_pushed
+            .is_some_and(|(g, at)| g == generation && now.since(at) < LOGIN_FLIGHT_NS);
+        session.logins.pass(now);
+        if under_way || !session.logins.take(1) {
+            self.counters.silences.add(1);
+            return;
+        }
+        let Some(token) = self.entropy.draw().and_then(|random| make_token(slot, random)) else {
+            self.counters.no_entropy.add(1);
+            return;
+        };
+        let command = Command::Login(command::Login {
+            session: slot,
+            flags: login.flags,
+            version: login.version,
+            generation,
+            token,
+            dead_time_ms: dead_time_granted(login.dead_time_ms),
+            client_nonce: login.client_nonce,
+            server_nonce: login.server_nonce,
+            ip: from.ip().octets(),
+            port: from.port(),
+            zero: [0; 6],
+            login_time: login.time,
+            received: now,
+        });
+        if self.push(&command) {
+            self.sessions[slot.0 as usize].login_pushed = Some((generation, now));
+            self.counters.logins_sequenced.add(1);
+        } else {
+            self.counters.ring_full.add(1);
+        }
+    }
+
+    fn refuse(&mut self, to: SocketAddrV4, code: RefusedCode, nonce: Nonce) {
+        self.counters.refusals.add(1);
+        self.reply(Reply::Refused(to, code, nonce));
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        if self.replies.len() < BURST {
+            self.replies.push(reply);
+        }
+    }
+
+    #[inline]
+    fn ask(&mut self, ask: Ask) {
+        if !asks::push(&mut self.asks, ask) {
+            self.counters.asks_lost.add(1);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, command: &Command) -> bool {
+        let mut bytes = [0; COMMAND_BYTES_MAX];
+        let (kind, len) = command.encode(&mut bytes);
+        self.commands.try_push(kind, len, |out| out.copy_from_slice(&bytes[..len])).is_ok()
+    }
+
+    // ----- sequencing: order within the session, duplicates, rate, commands -----
+
+    /// Puts each session's datagrams of the burst in order of sequence, in the turns that this
+    /// session has; other sessions' turns stay where they arrived.
+    fn order_burst(&mut self) {
+        let Burst { staged, order, .. } = &mut self.burst;
+        for index in 0..staged.len() {
+            self.sessions[staged[index].slot.0 as usize].last_staged = NO_PREVIOUS;
+            let mut turn = index;
+            // Insertion along the session's own turns. `previous` of a turn never changes: the
+            // turn keeps its place, only which datagram takes it does.
+            loop {
+                let before = staged[turn].previous;
+                if before == NO_PREVIOUS {
+                    break;
+                }
+                let before = before as usize;
+                let (a, b) = (order[before] as usize, order[turn] as usize);
+                if staged[a].header.sequence <= staged[b].header.sequence {
+                    break;
+                }
+                order.swap(before, turn);
+                self.counters.reordered.add(1);
+                turn = before;
+            }
+        }
+    }
+
+    /// Sequences what is staged; false when the command ring has no room for the next datagram.
+    fn sequence_burst(&mut self) -> bool {
+        while !self.burst.is_done() {
+            let index = self.burst.order[self.burst.next] as usize;
+            let Staged { slot, header, generation, len, .. } = self.burst.staged[index];
+            let done = match header.count {
+                // A new login was seen in the same burst: under the new token the old one's numbers
+                // may carry other messages (SESSION.md, Login 4).
+                _ if generation != self.sessions[slot.0 as usize].binding.generation => {
+                    self.counters.dead_tokens.add(1);
+                    true
+                }
+                mold::HEARTBEAT => {
+                    self.counters.heartbeats.add(1);
+                    if header.sequence > self.board.applied(slot).saturating_add(1) {
+                        self.ask(Ask::Applied(slot));
+                    }
+                    true
+                }
+                mold::END_OF_SESSION => self.sequence_logoff(slot, header.sequence),
+                _ => self.sequence_messages(slot, header, index, len as usize),
+            };
+            if !done {
+                self.counters.ring_full.add(1);
+                return false;
+            }
+            self.burst.next += 1;
+        }
+        true
+    }
+
+    fn sequence_logoff(&mut self, slot: SessionSlot, client_next: u64) -> bool {
+        let applied = self.board.applied(slot);
+        let session = &mut self.sessions[slot.0 as usize];
+        session.pending.settle(applied);
+        if client_next != session.pending.through().saturating_add(1) {
+            self.ask(Ask::Applied(slot));
+            return true;
+        }
+        let generation = session.binding.generation;
+        let received = self.burst.received;
+        let logoff = Logoff { session: slot, zero: [0; 2], generation, client_next, received };
+        let pushed = self.push(&Command::Logoff(logoff));
+        self.counters.logoffs.add(pushed as u64);
+        pushed
+    }
+
+    #[inline]
+    fn sequence_messages(
+        &mut self,
+        slot: SessionSlot,
+        header: Header,
+        index: usize,
+        len: usize,
+    ) -> bool {
+        let count = header.count as u64;
+        if (self.commands.free() as u64) < count {
+            return false;
+        }
+        let received = self.burst.received;
+        let applied = self.board.applied(slot);
+        let session = &mut self.sessions[slot.0 as usize];
+        session.pending.settle(applied);
+
+        // Numbers first .. first + count; those at or below `applied` are duplicates.
+        let duplicates = applied.saturating_add(1).saturating_sub(header.sequence).min(count);
+        let fresh = count - duplicates;
+        let first_fresh = header.sequence.saturating_add(duplicates);
+        let jump =
+            fresh > 0 && first_fresh - 1 > session.pending.through().saturating_add(JUMP_MAX);
+        if duplicates > 0 || jump {
+            self.counters.duplicates.add(duplicates);
+            self.counters.jumps.add(if jump { fresh } else { 0 });
+            self.ask(Ask::Applied(slot));
+        }
+        if fresh == 0 || jump {
+            return true;
+        }
+        let session = &mut self.sessions[slot.0 as usize];
+        if !session.pending.admits(fresh) || !session.throttle.admit_datagram(received, fresh) {
+            self.counters.floods.add(1);
+            return true;
+        }
+
+        let generation = session.binding.generation;
+        // The bytes were checked when they were staged.
+        let Ok(blocks) = mold::blocks(&self.burst.bytes[index][..len]) else { return true };
+        for (block, client_seq) in blocks.skip(duplicates as usize).zip(first_fresh..) {
+            let (mut verdict, body) = body_of(block);
+            if !session.throttle.admit_block() {
+                verdict = Verdict::Throttled;
+            }
+            match verdict {
+                Verdict::Ok => {}
+                Verdict::Malformed => self.counters.malformed_messages.add(1),
+                Verdict::Throttled => self.counters.throttled_messages.add(1),
+            }
+            let head = MessageHead {
+                session: slot,
+                verdict: verdict as u8,
+                body: 0, // written by encode
+                generation,
+                client_seq,
+                received,
+            };
+            let mut bytes = [0; COMMAND_BYTES_MAX];
+            let (kind, len) = Command::Message(head, body).encode(&mut bytes);
+            // Room was asked for above, and this is the ring's only producer.
+            let pushed =
+                self.commands.try_push(kind, len, |out| out.copy_from_slice(&bytes[..len]));
+            debug_assert!(pushed.is_ok());
+            session.pending.push(client_seq);
+            self.counters.messages.add(1);
+        }
+        true
+    }
+}
+
+const _: () = assert!(BLOCKS_MAX < UNCOMMITTED_MAX);
