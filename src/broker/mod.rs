@@ -42,6 +42,7 @@ mod receive;
 mod reports;
 mod timers;
 mod window;
+mod words;
 
 pub use client::{Broker, BrokerCounters, State};
 pub use config::{
@@ -51,3 +52,4 @@ pub use config::{
 pub use event::{BrokerEvent, Gone, LoggedIn, Settled, SettledBy, refusal_text};
 pub use order::{NewOrder, ReplaceOrder, SendError, Sent, TimeInForce};
 pub use orders::{Change, OrderState, OwnOrder, OwnOrders, Position};
+pub use words::{Decimal, Words, cancel_text, reject_text};

@@ -2,6 +2,7 @@
 
 mod config;
 mod log;
+mod order;
 mod replay;
 mod text;
 
@@ -22,6 +23,7 @@ pub struct Arguments {
 enum Command {
     /// Checks a configuration, or tells every fault in it
     Config(config::Arguments),
+    Order(order::Arguments),
     Replay(replay::Arguments),
     Log(log::Arguments),
 }
@@ -30,6 +32,7 @@ enum Command {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Config(a) => config::run(a),
+        Command::Order(a) => order::run(a),
         Command::Replay(a) => replay::run(a),
         Command::Log(a) => log::run(a),
     }
