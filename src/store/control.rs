@@ -1,8 +1,29 @@
-//! The control page: marks of both logs, shared with every process that reads them.
+//! The control page: how far both logs have got, shared with every process that reads them.
+//!
+//! Consumes marks from the writer, the committer and the archiver (one thread each); readers poll
+//! them. Lies in the hot directory, so it lives exactly as long as the hot tier. Layout: `store.md`,
+//! Control page.
+//!
+//! A mark is two words, a sequence number and a position. Both are stored with Release, position
+//! first, so whoever sees the number also sees the position, and whoever sees either sees the
+//! bytes. The pair may mix an older number with a newer position, never the other way round.
 
-use super::LogIndex;
+use super::segment::allocate;
+use super::{LogIndex, LogOptions, StoreError};
 use crate::types::{Nanos, Seq};
-use std::sync::atomic::AtomicU64;
+use memmap2::{MmapOptions, MmapRaw};
+use std::fs::OpenOptions;
+use std::io;
+use std::mem::offset_of;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"RIALTOCP");
+const VERSION: u64 = 1;
+/// File name in the hot directory.
+pub(super) const FILE_NAME: &str = "control";
+/// Bytes of the owner's path at most.
+const OWNER_BYTES_MAX: usize = 1024;
 
 /// How far a log has got: its last record, and the position behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -23,51 +44,377 @@ pub struct Backlog {
 }
 
 impl Backlog {
+    /// From this share on orders that add are refused, cancels go on. Percent.
+    pub const CANCEL_ONLY_PERCENT: u64 = 50;
+    /// From this share on everything halts. Percent.
+    pub const HALT_PERCENT: u64 = 90;
+
     /// Share of the hot tier that is not archived, in percent, 0 ..= 100.
     pub fn percent(&self) -> u64 {
-        if self.hot_bytes == 0 { 0 } else { (self.bytes * 100 / self.hot_bytes).min(100) }
+        if self.hot_bytes == 0 {
+            return 0;
+        }
+        let share = u128::from(self.bytes) * 100 / u128::from(self.hot_bytes);
+        share.min(100) as u64
     }
 }
 
-/// The mapped control page.
-pub struct Control {}
+/// Two cache lines: the processor fetches lines in pairs, and each mark has its own writer.
+#[repr(C, align(128))]
+struct MarkCell {
+    seq: AtomicU64,
+    position: AtomicU64,
+}
 
-#[allow(unused_variables)]
+#[repr(C, align(128))]
+struct LogCell {
+    written: MarkCell,
+    committed: MarkCell,
+    archived: MarkCell,
+    /// Constants of the log, and the archiver's figures.
+    log_id: AtomicU64,
+    segment_bytes: AtomicU64,
+    hot_segments_max: AtomicU64,
+    /// Log position up to which the confirmed file on disk vouches.
+    confirmed: AtomicU64,
+    groups: AtomicU64,
+    prepared: AtomicU64,
+    unlinked: AtomicU64,
+}
+
+#[repr(C, align(128))]
+struct Page {
+    magic: AtomicU64,
+    version: AtomicU64,
+    pid: AtomicU64,
+    started: AtomicU64,
+    boot: AtomicU64,
+    archive_errno: AtomicU64,
+    prepare_errno: AtomicU64,
+    archive_retry_errno: AtomicU64,
+    owner_len: AtomicU64,
+    logs: [LogCell; 2],
+    counters: [AtomicU64; 64],
+    owner: [AtomicU64; OWNER_BYTES_MAX / 8],
+}
+
+const _: () = {
+    assert!(offset_of!(LogCell, committed) == 128 && offset_of!(LogCell, archived) == 256);
+    assert!(offset_of!(LogCell, log_id) == 384 && size_of::<LogCell>() == 512);
+    assert!(offset_of!(Page, logs) == 128 && offset_of!(Page, counters) == 1152);
+    assert!(offset_of!(Page, owner) == 1664 && size_of::<Page>() <= PAGE_BYTES);
+};
+const PAGE_BYTES: usize = 4096;
+
+/// The mapped control page.
+pub struct Control {
+    map: MmapRaw,
+    writable: bool,
+}
+
 impl Control {
+    /// Makes the page in `dir` for the day in `owner`; visible under its name only when complete.
+    pub(super) fn create(
+        dir: &Path,
+        owner: &Path,
+        logs: [&LogOptions; 2],
+        file_bytes: u64,
+    ) -> Result<Control, StoreError> {
+        let path = dir.join(FILE_NAME);
+        let draft = dir.join("control.tmp");
+        let io = |operation| {
+            let draft = draft.clone();
+            move |error| StoreError::io(operation, &draft, error)
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&draft)
+            .map_err(io("create"))?;
+        file.set_len(file_bytes).map_err(io("extend"))?;
+        allocate(&file, 0, file_bytes).map_err(io("allocate"))?;
+        let map = MmapOptions::new().len(PAGE_BYTES).map_raw(&file).map_err(io("map"))?;
+        let control = Control { map, writable: true };
+        let page = control.page();
+        let owner = owner.as_os_str().as_encoded_bytes();
+        if owner.len() > OWNER_BYTES_MAX {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "path above 1024 bytes");
+            return Err(StoreError::io("note the day's directory in", &path, error));
+        }
+        for (word, bytes) in page.owner.iter().zip(owner.chunks(8)) {
+            let mut le = [0; 8];
+            le[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_le_bytes(le), Ordering::Relaxed);
+        }
+        page.owner_len.store(owner.len() as u64, Ordering::Relaxed);
+        for options in logs {
+            let cell = control.cell(options.log);
+            cell.log_id.store(options.log_id, Ordering::Relaxed);
+            cell.segment_bytes.store(options.segment_bytes, Ordering::Relaxed);
+        }
+        page.version.store(VERSION, Ordering::Relaxed);
+        page.magic.store(MAGIC, Ordering::Release);
+        std::fs::rename(&draft, &path).map_err(io("rename"))?;
+        Ok(control)
+    }
+
+    /// Opens the page in `dir`; `None` when there is none.
+    pub(super) fn open(dir: &Path, writable: bool) -> Result<Option<Control>, StoreError> {
+        let path = dir.join(FILE_NAME);
+        let file = match OpenOptions::new().read(true).write(writable).open(&path) {
+            Ok(file) => file,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(StoreError::io("open", &path, error)),
+        };
+        let len = file.metadata().map_err(|e| StoreError::io("stat", &path, e))?.len();
+        let bad = |why: &str| StoreError::NotALog { path: path.clone(), why: why.into() };
+        if len < PAGE_BYTES as u64 {
+            return Err(bad("shorter than a control page"));
+        }
+        let mut map = MmapOptions::new();
+        map.len(PAGE_BYTES);
+        let map = if writable { map.map_raw(&file) } else { map.map_raw_read_only(&file) };
+        let map = map.map_err(|e| StoreError::io("map", &path, e))?;
+        let control = Control { map, writable };
+        if control.page().magic.load(Ordering::Acquire) != MAGIC {
+            return Err(bad("no control page"));
+        }
+        if control.page().version.load(Ordering::Relaxed) != VERSION {
+            return Err(bad("control page of another version"));
+        }
+        Ok(Some(control))
+    }
+
+    #[inline]
+    fn page(&self) -> &Page {
+        // SAFETY: the mapping is page-aligned, 4096 bytes long, and lives as long as `self`; Page is
+        // repr(C), made of atomics only, at most 4096 bytes (asserted), so any bytes are valid and
+        // other processes may store while we load. Stores go through `page_mut` checks.
+        unsafe { &*self.map.as_ptr().cast::<Page>() }
+    }
+
+    #[inline]
+    fn cell(&self, log: LogIndex) -> &LogCell {
+        &self.page().logs[log as usize]
+    }
+
+    /// The cell for a store. A store into a read-only mapping would be a SIGSEGV: panic instead.
+    #[inline]
+    fn cell_mut(&self, log: LogIndex) -> &LogCell {
+        assert!(self.writable, "marks are moved by the writing process only");
+        self.cell(log)
+    }
+
     /// Last record published by the writer.
+    #[inline]
     pub fn written(&self, log: LogIndex) -> Mark {
-        panic!("not yet")
+        load(&self.cell(log).written)
     }
+
     /// Last record readers may see.
+    #[inline]
     pub fn committed(&self, log: LogIndex) -> Mark {
-        panic!("not yet")
+        load(&self.cell(log).committed)
     }
+
+    /// Position behind the last record readers may see: one load.
+    #[inline]
+    pub(super) fn committed_position(&self, log: LogIndex) -> u64 {
+        self.cell(log).committed.position.load(Ordering::Acquire)
+    }
+
     /// Last record on disk for sure.
+    #[inline]
     pub fn archived(&self, log: LogIndex) -> Mark {
-        panic!("not yet")
+        load(&self.cell(log).archived)
     }
-    /// Moves the committed mark; only the log's writing thread. Never moves back.
+
+    /// Log position up to which the archive itself says, durably, that it is whole; lags
+    /// [`Control::archived`] by a few ms.
+    pub fn confirmed(&self, log: LogIndex) -> u64 {
+        self.cell(log).confirmed.load(Ordering::Acquire)
+    }
+
+    /// Moves the committed mark; only the log's writing thread. Never moves back: an older mark is
+    /// ignored. Panics when opened read-only.
+    #[inline]
     pub fn set_committed(&self, log: LogIndex, mark: Mark) {
-        panic!("not yet")
+        let cell = &self.cell_mut(log).committed;
+        if mark.seq.0 > cell.seq.load(Ordering::Relaxed) {
+            store(cell, mark);
+        }
     }
+
+    #[inline]
+    pub(super) fn set_written(&self, log: LogIndex, mark: Mark) {
+        store(&self.cell_mut(log).written, mark);
+    }
+
+    pub(super) fn set_archived(&self, log: LogIndex, mark: Mark) {
+        store(&self.cell_mut(log).archived, mark);
+    }
+
+    pub(super) fn set_confirmed(&self, log: LogIndex, position: u64) {
+        self.cell_mut(log).confirmed.store(position, Ordering::Release);
+    }
+
+    /// Moves the committed mark back, when recovery cuts what nobody was told.
+    pub(super) fn lower_committed(&self, log: LogIndex, mark: Mark) {
+        let cell = &self.cell_mut(log).committed;
+        if mark.seq.0 < cell.seq.load(Ordering::Relaxed) {
+            cell.seq.store(mark.seq.0, Ordering::Release);
+            cell.position.store(mark.position, Ordering::Release);
+        }
+    }
+
     /// How far the archiver is behind.
     pub fn backlog(&self, log: LogIndex) -> Backlog {
-        panic!("not yet")
+        let cell = self.cell(log);
+        let archived = self.archived(log).position;
+        let segment_bytes = cell.segment_bytes.load(Ordering::Relaxed);
+        let segments = cell.hot_segments_max.load(Ordering::Relaxed);
+        Backlog {
+            bytes: self.written(log).position.saturating_sub(archived),
+            hot_bytes: segment_bytes.saturating_mul(segments),
+        }
     }
-    /// System error number that stopped the archiver for good, `None` = it works.
+
+    /// System error number that stopped the archiver for good, `None` = it works. Never goes away
+    /// within a run: a failed fdatasync may have dropped the very pages it failed on, and a second
+    /// one would say ok.
     pub fn archive_failed(&self) -> Option<i32> {
-        panic!("not yet")
+        errno(&self.page().archive_errno)
     }
-    /// Process that writes the logs, 0 = none.
+
+    /// System error number of the archiver's last attempt to make or write a file, which it tries
+    /// again (disk full); `None` = it went well.
+    pub fn archive_waits(&self) -> Option<i32> {
+        errno(&self.page().archive_retry_errno)
+    }
+
+    /// System error number of the last attempt to prepare a hot segment, which is tried again (hot
+    /// tier full); `None` = it went well.
+    pub fn prepare_failed(&self) -> Option<i32> {
+        errno(&self.page().prepare_errno)
+    }
+
+    pub(super) fn set_archive_failed(&self, error: i32) {
+        self.page_mut().archive_errno.store(error as u32 as u64, Ordering::Release);
+    }
+
+    pub(super) fn set_archive_waits(&self, error: i32) {
+        self.page_mut().archive_retry_errno.store(error as u32 as u64, Ordering::Release);
+    }
+
+    pub(super) fn set_prepare_failed(&self, error: i32) {
+        self.page_mut().prepare_errno.store(error as u32 as u64, Ordering::Release);
+    }
+
+    /// Process that writes the logs, 0 = none (it ended in good order).
     pub fn writer_pid(&self) -> u32 {
-        panic!("not yet")
+        u32::try_from(self.page().pid.load(Ordering::Acquire)).unwrap_or(0)
     }
+
     /// When it started.
     pub fn started(&self) -> Nanos {
-        panic!("not yet")
+        Nanos(self.page().started.load(Ordering::Acquire))
     }
-    /// One of 64 numbers that the writing process shows to others; `index` 0..64.
+
+    /// One of 64 numbers that the writing process shows to others; `index` 0..64, else panics. Only
+    /// the writing process may store.
+    #[inline]
     pub fn counter(&self, index: usize) -> &AtomicU64 {
-        panic!("not yet")
+        &self.page().counters[index]
+    }
+
+    /// Groups archived, segments prepared, hot segments unlinked, in this run and earlier ones.
+    pub fn archive_counts(&self, log: LogIndex) -> [u64; 3] {
+        let cell = self.cell(log);
+        [&cell.groups, &cell.prepared, &cell.unlinked].map(|c| c.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn count_group(&self, log: LogIndex) {
+        self.cell_mut(log).groups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_prepared(&self, log: LogIndex) {
+        self.cell_mut(log).prepared.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_unlinked(&self, log: LogIndex) {
+        self.cell_mut(log).unlinked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn log_id(&self, log: LogIndex) -> u64 {
+        self.cell(log).log_id.load(Ordering::Relaxed)
+    }
+
+    /// Number of the boot in which the page was last written; after another boot its marks say
+    /// nothing.
+    pub(super) fn boot(&self) -> u64 {
+        self.page().boot.load(Ordering::Relaxed)
+    }
+
+    /// The day's directory that this hot tier belongs to.
+    pub(super) fn owner(&self) -> PathBuf {
+        let page = self.page();
+        let len = page.owner_len.load(Ordering::Relaxed).min(OWNER_BYTES_MAX as u64) as usize;
+        let mut bytes: Vec<u8> =
+            page.owner.iter().flat_map(|w| w.load(Ordering::Relaxed).to_le_bytes()).collect();
+        bytes.truncate(len);
+        PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes))
+    }
+
+    /// A writing process takes over.
+    pub(super) fn begin(&self, pid: u32, now: Nanos, boot: u64, logs: [&LogOptions; 2]) {
+        let page = self.page_mut();
+        for options in logs {
+            let segments = options.hot_segments_max as u64;
+            self.cell_mut(options.log).hot_segments_max.store(segments, Ordering::Relaxed);
+        }
+        page.archive_errno.store(0, Ordering::Relaxed);
+        page.archive_retry_errno.store(0, Ordering::Relaxed);
+        page.prepare_errno.store(0, Ordering::Relaxed);
+        page.boot.store(boot, Ordering::Relaxed);
+        page.started.store(now.0, Ordering::Relaxed);
+        page.pid.store(u64::from(pid), Ordering::Release);
+    }
+
+    /// The writing process ends in good order.
+    pub(super) fn end(&self) {
+        self.page_mut().pid.store(0, Ordering::Release);
+    }
+
+    fn page_mut(&self) -> &Page {
+        assert!(self.writable, "the control page is written by the writing process only");
+        self.page()
+    }
+}
+
+#[inline]
+fn load(cell: &MarkCell) -> Mark {
+    let seq = Seq(cell.seq.load(Ordering::Acquire));
+    Mark { seq, position: cell.position.load(Ordering::Acquire) }
+}
+
+#[inline]
+fn store(cell: &MarkCell, mark: Mark) {
+    cell.position.store(mark.position, Ordering::Release);
+    cell.seq.store(mark.seq.0, Ordering::Release);
+}
+
+fn errno(word: &AtomicU64) -> Option<i32> {
+    match word.load(Ordering::Acquire) as u32 as i32 {
+        0 => None,
+        error => Some(error),
     }
 }

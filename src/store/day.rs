@@ -1,37 +1,62 @@
-//! A day's directory: where the logs of one trading day lie.
+//! A day's directory: where the logs of one trading day lie, and who may write them.
+//!
+//! ```text
+//! <data>/lock                          flock of the writing process, its pid
+//! <data>/<YYYY-MM-DD>/                 the day's directory, all that `replay` needs
+//!     command.confirmed event.confirmed    identity of the logs, how far the archive is whole
+//!     command-0000000000.seg ...           archived segments
+//!     hot                                  text: the hot directory of this day
+//! <hot>/<name>-<YYYY-MM-DD>/           control page, hot segments
+//! ```
 
-use super::{Archiver, ArchiverOptions, Control, Log, LogIndex, StoreError};
+use super::confirmed::{self, ConfirmedFile};
+use super::control::FILE_NAME as CONTROL_FILE;
+use super::pool::Pool;
+use super::segment::{SEGMENT_HEADER_BYTES, list, read_header, sync_dir};
+use super::{Archiver, ArchiverOptions, Control, Log, LogIndex, LogOptions, StoreError, file_name};
 use crate::types::Nanos;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// Kinds of file system as statfs(2) tells them. Source: linux/magic.h.
+const HUGETLBFS_MAGIC: libc::__fsword_t = 0x9584_58F6;
+const TMPFS_MAGIC: libc::__fsword_t = 0x0102_1994;
 
 /// What the hot tier lies on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Medium {
-    /// Memory in huge pages: fastest.
+    /// Memory in huge pages (hugetlbfs): fastest.
     HugePages,
     /// Memory (tmpfs, /dev/shm).
     Memory,
-    /// Anything else: works, with stalls of milliseconds. Deserves a warning.
+    /// Anything else: works, with stalls of milliseconds when the kernel writes pages back. Deserves
+    /// a warning.
     Degraded,
 }
 
 /// Names and sizes of a day to write.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DaySpec {
-    /// Data directory: one subdirectory per day.
+    /// Data directory: one subdirectory per day. Made when absent.
     pub data: PathBuf,
-    /// Root of the hot tier, for example /dev/shm/rialto.
+    /// Root of the hot tier, for example /dev/shm/rialto. Made when absent. A day begun stays in the
+    /// hot directory it began in as long as that exists.
     pub hot: PathBuf,
-    /// Name of this exchange: letters, digits, `-`, `_`.
+    /// Name of this exchange: 1 to 32 letters, digits, `-`, `_`.
     pub name: String,
     /// Day, YYYY-MM-DD.
     pub date: String,
     /// False = the hot tier is all there is (benchmarks).
     pub archive: bool,
-    /// Size of a segment of either log, bytes; a multiple of 4096. A day begun keeps its size.
+    /// Size of a segment of either log, bytes; a multiple of 4096 (of the huge page on hugetlbfs),
+    /// 8 KiB ..= 4 GiB. A day begun keeps its size.
     pub segment_bytes: u64,
-    /// Hot segments of either log that may exist at once; at least 3.
+    /// Hot segments of either log that may exist at once, those prepared ahead included; 3 ..= 4096.
     pub hot_segments_max: usize,
 }
 
@@ -48,62 +73,464 @@ impl DaySpec {
             hot_segments_max: 4,
         }
     }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let bad =
+            |option, value: String, allowed| Err(StoreError::Option { option, value, allowed });
+        let name_ok = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if !(1..=32).contains(&self.name.len()) || !self.name.bytes().all(name_ok) {
+            return bad("name", self.name.clone(), "1 to 32 letters, digits, - and _");
+        }
+        if !is_date(&self.date) {
+            return bad("date", self.date.clone(), "a day as YYYY-MM-DD");
+        }
+        let bytes = self.segment_bytes;
+        if !bytes.is_multiple_of(4096) || !(8192..=4 << 30).contains(&bytes) {
+            return bad("segment_bytes", bytes.to_string(), "a multiple of 4096, 8 KiB to 4 GiB");
+        }
+        if !(3..=4096).contains(&self.hot_segments_max) {
+            return bad("hot_segments_max", self.hot_segments_max.to_string(), "3 to 4096");
+        }
+        Ok(())
+    }
 }
 
-/// A day open for writing; holds the lock of its data directory.
-pub struct Day {}
+fn is_date(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 10
+        && bytes.iter().enumerate().all(|(at, b)| match at {
+            4 | 7 => *b == b'-',
+            _ => b.is_ascii_digit(),
+        })
+        && ("01"..="12").contains(&&text[5..7])
+        && ("01"..="31").contains(&&text[8..10])
+}
 
-#[allow(unused_variables)]
+/// A day open for writing; holds the locks of its data directory and its hot directory.
+pub struct Day {
+    dir: PathBuf,
+    hot_dir: PathBuf,
+    control: Arc<Control>,
+    logs: [Log; 2],
+    medium: Medium,
+    _locks: [File; 2],
+}
+
 impl Day {
-    /// Opens or begins the day. Refuses a data directory that another process writes.
+    /// Opens or begins the day. Refuses a data or hot directory that another process writes, and a
+    /// hot directory that belongs to another day's directory that still exists.
     pub fn open(spec: &DaySpec, now: Nanos) -> Result<Day, StoreError> {
-        panic!("not yet")
+        spec.check()?;
+        make_dir(&spec.data)?;
+        let data = spec.data.canonicalize().map_err(|e| StoreError::io("find", &spec.data, e))?;
+        let data_lock = lock_data(&data)?;
+        let dir = data.join(&spec.date);
+        make_dir(&dir)?;
+        sync_dir(&data)?;
+        remove_drafts(&dir)?;
+
+        let mut states = [None; 2];
+        for log in LogIndex::ALL {
+            let state = match confirmed::read(&dir, log)? {
+                Some(state) => state,
+                None => begin_log(&dir, log, spec.segment_bytes)?,
+            };
+            states[log as usize] = Some(state);
+        }
+        let states = states.map(|s| s.expect("filled for every log just above"));
+
+        let hot_dir = choose_hot_dir(&dir, spec)?;
+        let hot_lock = lock_dir(&hot_dir)?;
+        let (medium, block_bytes) = medium(&hot_dir)?;
+        if medium == Medium::HugePages && !spec.segment_bytes.is_multiple_of(block_bytes) {
+            return Err(StoreError::Option {
+                option: "segment_bytes",
+                value: spec.segment_bytes.to_string(),
+                allowed: "a multiple of the huge page on hugetlbfs",
+            });
+        }
+        let options = LogIndex::ALL.map(|log| LogOptions {
+            log,
+            hot: Some(hot_dir.clone()),
+            archive: spec.archive.then(|| dir.clone()),
+            segment_bytes: states[log as usize].segment_bytes,
+            log_id: states[log as usize].log_id,
+            hot_segments_max: spec.hot_segments_max,
+        });
+        let both = [&options[0], &options[1]];
+        remove_drafts(&hot_dir)?;
+        let (control, known) = open_control(&dir, &hot_dir, both, block_bytes)?;
+        let same_boot = known && control.boot() == boot();
+        let control = Arc::new(control);
+
+        let logs = options.map(|options| {
+            let mut confirmed = states[options.log as usize].position;
+            if same_boot {
+                // This memory was not away: what was committed in it was acknowledged.
+                confirmed = confirmed.max(control.committed(options.log).position);
+            }
+            Log {
+                pool: Some(Arc::new(Pool::new(options.hot_segments_max))),
+                options: Arc::new(options),
+                control: Some(Arc::clone(&control)),
+                confirmed: Arc::new(AtomicU64::new(confirmed)),
+                hot_doubtful: known && !same_boot,
+            }
+        });
+        control.begin(std::process::id(), now, boot(), [&logs[0].options, &logs[1].options]);
+        write_hot_note(&dir, &hot_dir)?;
+        Ok(Day { dir, hot_dir, control, logs, medium, _locks: [data_lock, hot_lock] })
     }
+
     /// One of its logs.
     pub fn log(&self, log: LogIndex) -> &Log {
-        panic!("not yet")
+        &self.logs[log as usize]
     }
+
     /// The control page.
     pub fn control(&self) -> &Arc<Control> {
-        panic!("not yet")
+        &self.control
     }
-    /// The archiver; call after both logs are recovered and their writers open. One per day.
+
+    /// The archiver (without an archive: only the preparer in it works); call after both logs are
+    /// recovered and their writers open. One per day.
     pub fn archiver(&self, options: ArchiverOptions) -> Result<Archiver, StoreError> {
-        panic!("not yet")
+        Archiver::new(Arc::clone(&self.control), [&self.logs[0], &self.logs[1]], options)
     }
+
     /// What the hot tier lies on.
     pub fn medium(&self) -> Medium {
-        panic!("not yet")
+        self.medium
     }
+
     /// The day's directory.
     pub fn dir(&self) -> &Path {
-        panic!("not yet")
+        &self.dir
     }
+
     /// The day's hot directory.
     pub fn hot_dir(&self) -> &Path {
-        panic!("not yet")
+        &self.hot_dir
+    }
+
+    /// Gives the memory of the hot tier back when the archive confirms everything written; false,
+    /// and nothing done, when it does not. For the end of the day, after the archiver is drained.
+    pub fn retire_hot(self) -> Result<bool, StoreError> {
+        for log in LogIndex::ALL {
+            let written = self.control.written(log).position;
+            let archived = self.logs[log as usize].options.archive.is_some();
+            if !archived || (written > 0 && self.control.confirmed(log) < written) {
+                let nothing_written = self.control.written(log).seq.0 == 0;
+                if !(archived && nothing_written) {
+                    return Ok(false);
+                }
+            }
+        }
+        clear_hot_dir(&self.hot_dir)?;
+        std::fs::remove_dir(&self.hot_dir)
+            .map_err(|e| StoreError::io("remove", &self.hot_dir, e))?;
+        Ok(true)
+    }
+}
+
+impl Drop for Day {
+    fn drop(&mut self) {
+        self.control.end();
     }
 }
 
 /// A day open for reading: running, stopped, without hot tier, or copied elsewhere.
-pub struct DayView {}
+pub struct DayView {
+    logs: [Log; 2],
+    control: Option<Arc<Control>>,
+}
 
-#[allow(unused_variables)]
 impl DayView {
-    /// Opens the day whose directory is `dir`.
+    /// Opens the day whose directory is `dir`. With the hot tier at hand readers see what is
+    /// committed; without, every whole record of the archive.
     pub fn open(dir: &Path) -> Result<DayView, StoreError> {
-        panic!("not yet")
+        let dir = dir.canonicalize().map_err(|e| StoreError::io("find", dir, e))?;
+        let mut found = [None; 2];
+        for log in LogIndex::ALL {
+            let state = match confirmed::read(&dir, log)? {
+                Some(state) => Some((state.log_id, state.segment_bytes, state.position)),
+                None => identity_from_segment(&dir, log)?,
+            };
+            found[log as usize] = state;
+        }
+        let Some(known) = found.iter().flatten().next().copied() else {
+            return Err(StoreError::NotALog {
+                path: dir,
+                why: "not the directory of a day: no confirmed file, no segments".into(),
+            });
+        };
+        // A log without any file of its own (copied segment by segment) is empty.
+        let identity = found.map(|f| f.unwrap_or((0, known.1, 0)));
+
+        let hot = read_hot_note(&dir)?;
+        let mut control = None;
+        if let Some(hot) = &hot
+            && let Some(page) = Control::open(hot, false)?
+        {
+            // A note that was copied along may point to the hot tier of a later life of that name.
+            let same = LogIndex::ALL.iter().all(|&l| page.log_id(l) == identity[l as usize].0);
+            control = same.then(|| Arc::new(page));
+        }
+        let hot = if control.is_some() { hot } else { None };
+        let logs = LogIndex::ALL.map(|log| {
+            let (log_id, segment_bytes, confirmed) = identity[log as usize];
+            Log {
+                options: Arc::new(LogOptions {
+                    log,
+                    hot: hot.clone(),
+                    archive: Some(dir.clone()),
+                    segment_bytes,
+                    log_id,
+                    hot_segments_max: 0,
+                }),
+                control: control.clone(),
+                pool: None,
+                confirmed: Arc::new(AtomicU64::new(confirmed)),
+                hot_doubtful: false,
+            }
+        });
+        Ok(DayView { logs, control })
     }
+
     /// One of its logs.
     pub fn log(&self, log: LogIndex) -> &Log {
-        panic!("not yet")
+        &self.logs[log as usize]
     }
+
     /// The control page, `None` when the hot tier is gone.
     pub fn control(&self) -> Option<&Arc<Control>> {
-        panic!("not yet")
+        self.control.as_ref()
     }
+
     /// True while an exchange writes the day.
     pub fn is_running(&self) -> bool {
-        panic!("not yet")
+        let Some(control) = &self.control else { return false };
+        let Ok(pid) = libc::pid_t::try_from(control.writer_pid()) else { return false };
+        if pid == 0 || control.boot() != boot() {
+            return false;
+        }
+        // SAFETY: signal 0 is not sent, only checked.
+        let answer = unsafe { libc::kill(pid, 0) };
+        answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+    }
+}
+
+fn make_dir(dir: &Path) -> Result<(), StoreError> {
+    std::fs::create_dir_all(dir).map_err(|e| StoreError::io("create", dir, e))
+}
+
+/// Locks the data directory for this process: file `lock`, which also tells the pid.
+fn lock_data(data: &Path) -> Result<File, StoreError> {
+    let path = data.join("lock");
+    let io = |operation| {
+        let path = path.clone();
+        move |error| StoreError::io(operation, &path, error)
+    };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false) // it tells the holder's pid, and only the holder may change that
+        .open(&path)
+        .map_err(io("open"))?;
+    if !flock(&file).map_err(io("lock"))? {
+        let mut text = [0; 16];
+        let len = file.read_at(&mut text, 0).unwrap_or(0);
+        let pid = std::str::from_utf8(&text[..len]).ok().and_then(|t| t.trim().parse().ok());
+        return Err(StoreError::Locked { path, pid: pid.unwrap_or(0) });
+    }
+    let text = format!("{}\n", std::process::id());
+    file.set_len(0).map_err(io("write"))?;
+    file.write_all_at(text.as_bytes(), 0).map_err(io("write"))?;
+    Ok(file)
+}
+
+/// Locks a hot directory: two data directories may name the same one.
+fn lock_dir(dir: &Path) -> Result<File, StoreError> {
+    let file = File::open(dir).map_err(|e| StoreError::io("open", dir, e))?;
+    if !flock(&file).map_err(|e| StoreError::io("lock", dir, e))? {
+        let pid = Control::open(dir, false).ok().flatten().map_or(0, |c| c.writer_pid());
+        return Err(StoreError::Locked { path: dir.into(), pid });
+    }
+    Ok(file)
+}
+
+/// Exclusive flock without waiting; false when another has it.
+fn flock(file: &File) -> io::Result<bool> {
+    // SAFETY: plain system call on a descriptor that `file` keeps open.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::EWOULDBLOCK) => Ok(false),
+        error => Err(error),
+    }
+}
+
+/// What a directory lies on, and its block (page) size.
+fn medium(dir: &Path) -> Result<(Medium, u64), StoreError> {
+    let file = File::open(dir).map_err(|e| StoreError::io("open", dir, e))?;
+    let mut stat = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the kernel fills the structure that we own; zeroes are a valid value of it.
+    let stat = unsafe {
+        if libc::fstatfs(file.as_raw_fd(), stat.as_mut_ptr()) != 0 {
+            return Err(StoreError::io("ask the file system of", dir, io::Error::last_os_error()));
+        }
+        stat.assume_init()
+    };
+    let medium = match stat.f_type {
+        HUGETLBFS_MAGIC => Medium::HugePages,
+        TMPFS_MAGIC => Medium::Memory,
+        _ => Medium::Degraded,
+    };
+    Ok((medium, u64::try_from(stat.f_bsize).unwrap_or(4096).max(4096)))
+}
+
+/// Begins a log of a new day. Refuses when segments lie there without the file that explains them.
+fn begin_log(
+    dir: &Path,
+    log: LogIndex,
+    segment_bytes: u64,
+) -> Result<confirmed::Confirmed, StoreError> {
+    if let Some(index) = list(dir, log)?.first() {
+        return Err(StoreError::NotALog {
+            path: dir.join(file_name(log, *index)),
+            why: format!("there is no {}.confirmed beside it", log.name()),
+        });
+    }
+    let mut id = [0; 8];
+    getrandom::fill(&mut id)
+        .map_err(|e| StoreError::io("draw an id for", dir, io::Error::other(e.to_string())))?;
+    ConfirmedFile::create(dir, log, u64::from_le_bytes(id), segment_bytes)
+}
+
+/// The hot directory of this day: the one it was begun in if that still exists, else as configured.
+fn choose_hot_dir(dir: &Path, spec: &DaySpec) -> Result<PathBuf, StoreError> {
+    if let Some(hot) = read_hot_note(dir)?
+        && hot.join(CONTROL_FILE).exists()
+    {
+        return Ok(hot);
+    }
+    make_dir(&spec.hot)?;
+    let root = spec.hot.canonicalize().map_err(|e| StoreError::io("find", &spec.hot, e))?;
+    let hot = root.join(format!("{}-{}", spec.name, spec.date));
+    make_dir(&hot)?;
+    Ok(hot)
+}
+
+fn hot_note(dir: &Path) -> PathBuf {
+    dir.join("hot")
+}
+
+fn read_hot_note(dir: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let path = hot_note(dir);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.lines().next().filter(|l| !l.is_empty()).map(PathBuf::from)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("read", &path, error)),
+    }
+}
+
+fn write_hot_note(dir: &Path, hot: &Path) -> Result<(), StoreError> {
+    let path = hot_note(dir);
+    let Some(text) = hot.to_str() else {
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "the hot path is not UTF-8");
+        return Err(StoreError::io("write", &path, error));
+    };
+    let draft = dir.join("hot.tmp");
+    std::fs::write(&draft, format!("{text}\n"))
+        .and_then(|()| File::open(&draft)?.sync_all())
+        .and_then(|()| std::fs::rename(&draft, &path))
+        .map_err(|e| StoreError::io("write", &path, e))?;
+    sync_dir(dir)
+}
+
+/// The control page of the hot directory, and whether it is that of an earlier run of this day.
+fn open_control(
+    dir: &Path,
+    hot: &Path,
+    logs: [&LogOptions; 2],
+    block_bytes: u64,
+) -> Result<(Control, bool), StoreError> {
+    let file_bytes = block_bytes.max(4096).next_multiple_of(4096);
+    let Some(control) = Control::open(hot, true)? else {
+        return Ok((Control::create(hot, dir, logs, file_bytes)?, false));
+    };
+    let foreign = logs.iter().find(|o| control.log_id(o.log) != o.log_id);
+    let Some(foreign) = foreign else { return Ok((control, true)) };
+    // The hot tier of another day directory. If that is gone, nobody can use it any more.
+    let owner = control.owner();
+    let found = control.log_id(foreign.log);
+    let owner_lives = confirmed::read(&owner, foreign.log)?.is_some_and(|c| c.log_id == found);
+    if owner_lives {
+        return Err(StoreError::NotALog {
+            path: hot.into(),
+            why: format!("it is the hot directory of {}", owner.display()),
+        });
+    }
+    drop(control);
+    clear_hot_dir(hot)?;
+    Ok((Control::create(hot, dir, logs, file_bytes)?, false))
+}
+
+/// Unlinks the store's own files, and no others, in a hot directory.
+fn clear_hot_dir(hot: &Path) -> Result<(), StoreError> {
+    remove_drafts(hot)?;
+    let mut paths = vec![hot.join(CONTROL_FILE)];
+    for log in LogIndex::ALL {
+        paths.extend(list(hot, log)?.into_iter().map(|i| hot.join(file_name(log, i))));
+    }
+    for path in paths {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("unlink", &path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Unlinks what an earlier run left half made.
+fn remove_drafts(dir: &Path) -> Result<(), StoreError> {
+    let io = |e| StoreError::io("list", dir, e);
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.extension().is_some_and(|e| e == "tmp") {
+            std::fs::remove_file(&path).map_err(|e| StoreError::io("unlink", &path, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Log id, segment size and confirmed position of a directory that holds segments only.
+fn identity_from_segment(dir: &Path, log: LogIndex) -> Result<Option<(u64, u64, u64)>, StoreError> {
+    let Some(&index) = list(dir, log)?.first() else { return Ok(None) };
+    let path = dir.join(file_name(log, index));
+    let mut header = [0; SEGMENT_HEADER_BYTES];
+    File::open(&path)
+        .and_then(|f| f.read_exact_at(&mut header, 0))
+        .map_err(|e| StoreError::io("read", &path, e))?;
+    let (log_id, _, segment_bytes) = read_header(&header, log, &path)?;
+    if !segment_bytes.is_multiple_of(4096) || segment_bytes < 8192 {
+        let why = format!("segments of {segment_bytes} bytes");
+        return Err(StoreError::NotALog { path, why });
+    }
+    Ok(Some((log_id, segment_bytes, 0)))
+}
+
+/// A number of this boot of the machine, 0 = unknown.
+fn boot() -> u64 {
+    match std::fs::read("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => {
+            let (low, high) = id.split_at(id.len() / 2);
+            u64::from(crc32c::crc32c(low)) << 32 | u64::from(crc32c::crc32c(high))
+        }
+        Err(_) => 0, // no /proc: then nothing tells boots apart
     }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong in the store.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The host or the files say no. Start-up and housekeeping only.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,20 @@ pub enum StoreError {
         /// What is allowed.
         allowed: &'static str,
     },
+}
+
+impl StoreError {
+    pub(super) fn io(operation: &'static str, path: &Path, source: io::Error) -> StoreError {
+        StoreError::Io { operation, path: path.into(), source }
+    }
+
+    /// The system's error number, when a system call failed.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            StoreError::Io { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
 }
 
 /// What is wrong with a record.

@@ -6,25 +6,35 @@
 //! record means: no orders, no commands, no events.
 
 mod archiver;
+mod confirmed;
 mod control;
 mod day;
 mod error;
+mod pool;
+mod preparer;
 mod reader;
 mod record;
 mod recovery;
+mod segment;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use archiver::{Archiver, ArchiverOptions};
 pub use control::{Backlog, Control, Mark};
 pub use day::{Day, DaySpec, DayView, Medium};
 pub use error::{AppendError, Damage, ReadError, StoreError};
+pub use preparer::Preparer;
 pub use reader::Reader;
-pub use record::{HEADER_BYTES, KIND_PAD, RECORD_ALIGN, Record, record_bytes};
+pub use record::{HEADER_BYTES, KIND_PAD, RECORD_ALIGN, RECORD_BYTES_MAX, Record, record_bytes};
 pub use recovery::{Cut, Recovered};
 pub use writer::{Appended, Writer};
 
+use pool::Pool;
+use segment::{SEGMENT_HEADER_BYTES, file_name};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// Which of the two logs of a day.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -65,11 +75,39 @@ pub struct LogOptions {
     pub hot_segments_max: usize,
 }
 
+impl LogOptions {
+    /// Segment index and offset of a position.
+    #[inline]
+    pub(crate) fn split(&self, position: u64) -> (u64, usize) {
+        (position / self.segment_bytes, (position % self.segment_bytes) as usize)
+    }
+
+    /// The same place by the name it has everywhere: the first record of a segment lies behind the
+    /// segment's header, and the end of a full segment is the beginning of the next.
+    #[inline]
+    pub(crate) fn normal(&self, position: u64) -> u64 {
+        let (index, offset) = self.split(position);
+        index * self.segment_bytes + offset.max(SEGMENT_HEADER_BYTES) as u64
+    }
+
+    /// Longest record that [`Writer::append`] takes, header included, bytes.
+    pub fn record_bytes_max(&self) -> usize {
+        let fits = self.segment_bytes - SEGMENT_HEADER_BYTES as u64;
+        fits.min(RECORD_BYTES_MAX as u64) as usize
+    }
+}
+
 /// One log of a day: options, marks, and the mappings that this process shares. Cheap to clone.
 #[derive(Clone)]
 pub struct Log {
     pub(crate) options: Arc<LogOptions>,
     pub(crate) control: Option<Arc<Control>>,
+    /// Mappings shared within the writing process; `None` in others.
+    pool: Option<Arc<Pool>>,
+    /// Position up to which a bad record is damage and not a torn tail.
+    confirmed: Arc<AtomicU64>,
+    /// The hot tier was written in an earlier boot.
+    hot_doubtful: bool,
 }
 
 impl Log {

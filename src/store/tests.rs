@@ -1,0 +1,687 @@
+//! The store as a whole: writer, readers, archiver, recovery, on real files.
+
+use super::record::Header;
+use super::segment::SEGMENT_HEADER_BYTES;
+use super::*;
+use crate::agent::Agent;
+use crate::types::{Nanos, Seq};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tempfile::TempDir;
+
+const AT_ONCE: ArchiverOptions = ArchiverOptions { group_wait_ns: 0 };
+const LOG: LogIndex = LogIndex::Command;
+
+/// A day with one writer on the command log, stepped by hand.
+struct Fixture {
+    day: Day,
+    writer: Writer,
+    recovered: Recovered,
+    archiver: Archiver,
+    now: u64,
+}
+
+impl Fixture {
+    fn open(spec: &DaySpec) -> Result<Fixture, StoreError> {
+        let day = Day::open(spec, Nanos(1))?;
+        let recovered = day.log(LOG).recover()?;
+        let writer = day.log(LOG).writer(&recovered)?;
+        let event = day.log(LogIndex::Event).recover()?;
+        day.log(LogIndex::Event).writer(&event)?;
+        let archiver = day.archiver(AT_ONCE)?;
+        Ok(Fixture { day, writer, recovered, archiver, now: 1 })
+    }
+
+    fn append(&mut self, seed: u64) -> Result<Appended, AppendError> {
+        append(&mut self.writer, seed)
+    }
+
+    fn commit(&self) -> Mark {
+        CommitPolicy::Memory.advance(self.day.control(), LOG)
+    }
+
+    /// Cycles of the archiver, 10 ms apart, until one does nothing.
+    fn step(&mut self) {
+        for _ in 0..10_000 {
+            self.now += 10_000_000;
+            if self.archiver.duty_cycle(Nanos(self.now)) == 0 {
+                return;
+            }
+        }
+        panic!("the archiver never rests");
+    }
+
+    /// The process is gone without a word; the archiver is not drained.
+    fn kill(self) {
+        let Fixture { day, writer, archiver, .. } = self;
+        std::mem::forget(archiver);
+        drop(writer);
+        drop(day);
+    }
+}
+
+fn payload(seed: u64) -> Vec<u8> {
+    let len = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize % 150;
+    (0..len).map(|i| (seed as usize * 31 + i * 7 + 1) as u8).collect()
+}
+
+fn append(writer: &mut Writer, seed: u64) -> Result<Appended, AppendError> {
+    let bytes = payload(seed);
+    writer.append((seed % 9) as u16, 5, Nanos(1_000 + seed), 2, bytes.len(), |to| {
+        assert!(to.iter().all(|&b| b == 0));
+        to.copy_from_slice(&bytes);
+    })
+}
+
+/// Reads what is there and checks that it is records `from`.. as `append` wrote them.
+fn check_read(reader: &mut Reader, from: u64) -> u64 {
+    let mut seq = from;
+    while let Some(record) = reader.next().unwrap() {
+        assert_eq!(record.seq, Seq(seq));
+        assert_eq!(record.payload, payload(seq), "record {seq}");
+        assert_eq!((record.kind, record.flags), ((seq % 9) as u16, 5));
+        assert_eq!((record.time, record.term), (Nanos(1_000 + seq), 2));
+        seq += 1;
+    }
+    seq - from
+}
+
+fn small(dir: &Path, segment_bytes: u64) -> DaySpec {
+    DaySpec { segment_bytes, ..DaySpec::small(dir) }
+}
+
+fn flip(path: &Path, offset: u64, bit: u8) {
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ (1 << bit)], offset).unwrap();
+}
+
+#[test]
+fn round_trip_and_limits() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Fixture::open(&small(dir.path(), 64 << 10)).unwrap();
+    assert_eq!((store.writer.next_seq(), store.writer.position()), (Seq(1), 4096));
+    let mut reader = store.day.log(LOG).reader().unwrap();
+    let first = store.append(1).unwrap();
+    assert_eq!((first.seq, first.position), (Seq(1), 4096));
+    assert!(reader.next().unwrap().is_none(), "written is not committed");
+    store.commit();
+    assert_eq!(check_read(&mut reader, 1), 1);
+    assert_eq!(reader.position(), store.writer.position());
+
+    let longest = store.day.log(LOG).options().record_bytes_max() - HEADER_BYTES;
+    assert_eq!(
+        store.writer.append(1, 0, Nanos(0), 0, longest + 1, |_| ()),
+        Err(AppendError::TooLong)
+    );
+    let long = store.writer.append(1, 0, Nanos(0), 2, longest, |to| to.fill(7)).unwrap();
+    assert_eq!(long.position, (64 << 10) + 4096, "goes to the next segment");
+    assert_eq!(store.writer.position(), 2 * (64 << 10) + 4096, "which is exactly full");
+    store.commit();
+    assert_eq!(reader.next().unwrap().unwrap().payload.len(), longest);
+    assert!(reader.next().unwrap().is_none());
+    assert_eq!(reader.maps(), 0, "in the writing process mappings are shared");
+    assert_eq!(append(&mut store.writer, 3), Err(AppendError::Full));
+    store.step();
+    append(&mut store.writer, 3).unwrap();
+    store.commit();
+    assert_eq!(check_read(&mut reader, 3), 1);
+
+    reader.seek(long.position);
+    assert_eq!(reader.next().unwrap().unwrap().seq, Seq(2));
+    assert!(reader.seek_seq(Seq(4)).unwrap(), "the end");
+    assert!(reader.next().unwrap().is_none());
+    assert!(!reader.seek_seq(Seq(5)).unwrap());
+    assert!(reader.seek_seq(Seq(1)).unwrap());
+    assert_eq!(reader.next().unwrap().unwrap().seq, Seq(1));
+    reader.seek(4096 + 32);
+    assert!(reader.next().is_err(), "not the start of a record");
+}
+
+#[test]
+fn rollover_unlinks_only_what_is_archived_and_readers_fall_back() {
+    let dir = TempDir::new().unwrap();
+    let spec = small(dir.path(), 8192);
+    let mut store = Fixture::open(&spec).unwrap();
+    let mut positions = Vec::new();
+    for seq in 1..=2_000 {
+        match store.append(seq) {
+            Ok(appended) => positions.push(appended.position),
+            Err(_) => {
+                store.step();
+                positions.push(store.append(seq).unwrap().position);
+            }
+        }
+        store.commit();
+    }
+    store.step();
+    let hot = segment::list(store.day.hot_dir(), LOG).unwrap();
+    let archived = segment::list(store.day.dir(), LOG).unwrap();
+    assert!(hot.len() <= spec.hot_segments_max, "{hot:?}");
+    assert_eq!(archived.first(), Some(&0));
+    assert!(archived.len() > 40);
+    let control = store.day.control();
+    assert_eq!(control.written(LOG), control.archived(LOG));
+    assert_eq!(control.confirmed(LOG), control.written(LOG).position);
+    assert_eq!(control.backlog(LOG).percent(), 0);
+
+    let mut late = store.day.log(LOG).reader().unwrap();
+    assert_eq!(check_read(&mut late, 1), 2_000);
+    assert!(late.maps() > 0, "from the archive");
+    let view = DayView::open(store.day.dir()).unwrap();
+    assert!(view.is_running());
+    let mut other_process = view.log(LOG).reader().unwrap();
+    assert_eq!(check_read(&mut other_process, 1), 2_000);
+    for seq in [1, 2, 777, 1_999, 2_000] {
+        assert!(other_process.seek_seq(Seq(seq)).unwrap());
+        assert_eq!(other_process.position(), positions[seq as usize - 1]);
+        assert_eq!(check_read(&mut other_process, seq), 2_001 - seq);
+        other_process.seek(positions[seq as usize - 1]);
+        assert_eq!(check_read(&mut other_process, seq), 2_001 - seq);
+    }
+}
+
+#[test]
+fn full_when_nothing_can_be_unlinked_and_room_never_lies() {
+    let dir = TempDir::new().unwrap();
+    let spec = DaySpec { archive: false, ..small(dir.path(), 8192) };
+    let mut store = Fixture::open(&spec).unwrap();
+    let mut seq = 0;
+    let refused = loop {
+        store.step();
+        let mut room = store.writer.room();
+        while room >= 192 {
+            seq += 1;
+            store.append(seq).expect("room said so");
+            room -= record_bytes(payload(seq).len()) as u64;
+        }
+        if store.append(seq + 1).is_err() {
+            break store.append(seq + 1);
+        }
+        seq += 1;
+    };
+    assert_eq!(refused, Err(AppendError::Full));
+    assert_eq!(store.writer.next_seq(), Seq(seq + 1), "a refused record leaves no trace");
+    assert_eq!(segment::list(store.day.hot_dir(), LOG).unwrap(), [0, 1, 2, 3]);
+    assert!(store.day.control().backlog(LOG).percent() >= Backlog::HALT_PERCENT);
+    store.commit();
+    let mut reader = store.day.log(LOG).reader().unwrap();
+    assert_eq!(check_read(&mut reader, 1), seq);
+}
+
+#[test]
+fn readers_in_threads_and_other_mappings_follow_the_writer() {
+    let dir = TempDir::new().unwrap();
+    let records = 60_000;
+    let mut store = Fixture::open(&small(dir.path(), 64 << 10)).unwrap();
+    let stop = AtomicBool::new(false);
+    let view = DayView::open(store.day.dir()).unwrap();
+    std::thread::scope(|scope| {
+        for log in [store.day.log(LOG).clone(), view.log(LOG).clone()] {
+            for trusted in [false, true] {
+                let mut reader = log.reader().unwrap();
+                if trusted {
+                    reader = reader.trusted();
+                }
+                scope.spawn(move || {
+                    let mut next = 1;
+                    while next <= records {
+                        match check_read(&mut reader, next) {
+                            0 => std::thread::yield_now(),
+                            read => next += read,
+                        }
+                    }
+                });
+            }
+        }
+        let (archiver, stop) = (&mut store.archiver, &stop);
+        scope.spawn(move || {
+            let mut now = 0;
+            while !stop.load(Ordering::Relaxed) {
+                now += 1_000_000;
+                if archiver.duty_cycle(Nanos(now)) == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let control = store.day.control();
+        for seq in 1..=records {
+            while append(&mut store.writer, seq).is_err() {
+                std::thread::yield_now();
+            }
+            if seq % 3 == 0 || seq == records {
+                CommitPolicy::Memory.advance(control, LOG);
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// A day whose hot tier is killed after `records` records, and the position of each.
+fn killed(dir: &Path, records: u64, commit: bool) -> (DaySpec, Vec<u64>) {
+    let spec = small(dir, 64 << 10);
+    let mut store = Fixture::open(&spec).unwrap();
+    let positions = (1..=records).map(|seq| store.append(seq).unwrap().position).collect();
+    if commit {
+        store.commit();
+    }
+    store.kill();
+    (spec, positions)
+}
+
+fn hot_file(spec: &DaySpec) -> std::path::PathBuf {
+    spec.hot.join(format!("{}-{}", spec.name, spec.date)).join("command-0000000000.seg")
+}
+
+#[test]
+fn a_torn_tail_is_cut_at_every_byte_of_the_last_three_records() {
+    let dir = TempDir::new().unwrap();
+    let (spec, positions) = killed(dir.path(), 20, false);
+    let whole = std::fs::read(hot_file(&spec)).unwrap();
+    let end = positions[19] + record_bytes(payload(20).len()) as u64;
+    for at in positions[17]..end {
+        // Everything from `at` on never reached the file.
+        let mut torn = whole.clone();
+        torn[at as usize..].fill(0);
+        std::fs::write(hot_file(&spec), &torn).unwrap();
+        let last_whole = (1..=20)
+            .filter(|&s| {
+                let end = positions[s - 1] as usize + HEADER_BYTES + payload(s as u64).len();
+                // Zeros that were zeros before make no difference.
+                torn[..end] == whole[..end]
+            })
+            .max()
+            .unwrap() as u64;
+        let mut store = Fixture::open(&spec).unwrap();
+        assert_eq!(store.recovered.next_seq, Seq(last_whole + 1), "cut at {at}");
+        assert_eq!(store.recovered.records, last_whole);
+        // A short record over the torn one: nothing stale may follow it.
+        store.writer.append(1, 0, Nanos(0), 2, 0, |_| ()).unwrap();
+        store.commit();
+        let mut reader = store.day.log(LOG).reader_unbounded().unwrap();
+        let mut read = 0;
+        while reader.next().unwrap().is_some() {
+            read += 1;
+        }
+        assert_eq!(read, last_whole + 1);
+        store.kill();
+        std::fs::remove_dir_all(dir.path().join("hot")).unwrap();
+        std::fs::create_dir_all(hot_file(&spec).parent().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_record_is_found() {
+    let dir = TempDir::new().unwrap();
+    let (spec, positions) = killed(dir.path(), 6, false);
+    let path = hot_file(&spec);
+    let whole = std::fs::read(&path).unwrap();
+    let day = Day::open(&spec, Nanos(1)).unwrap();
+    for victim in [3u64, 6] {
+        let start = positions[victim as usize - 1];
+        let len = (HEADER_BYTES + payload(victim).len()) as u64;
+        for bit in 0..len * 8 {
+            flip(&path, start + bit / 8, (bit % 8) as u8);
+            let recovered = day.log(LOG).recover().unwrap();
+            assert_eq!(recovered.next_seq, Seq(victim), "bit {bit} of record {victim}");
+            assert_eq!(recovered.cut.unwrap().at, start);
+            std::fs::write(&path, &whole).unwrap();
+        }
+    }
+}
+
+#[test]
+fn damage_below_the_committed_mark_of_this_boot_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let (spec, positions) = killed(dir.path(), 6, true);
+    let path = hot_file(&spec);
+    for victim in [1u64, 6] {
+        flip(&path, positions[victim as usize - 1] + 16, 0);
+        match Fixture::open(&spec).err().expect("refused") {
+            StoreError::Damaged { path: named, offset, why, .. } => {
+                assert_eq!(named, path.canonicalize().unwrap());
+                assert_eq!((offset, why), (positions[victim as usize - 1], Damage::Checksum));
+            }
+            other => panic!("{other}"),
+        }
+        flip(&path, positions[victim as usize - 1] + 16, 0);
+    }
+    Fixture::open(&spec).unwrap();
+}
+
+#[test]
+fn goes_on_from_the_archive_when_the_hot_tier_is_gone() {
+    let dir = TempDir::new().unwrap();
+    let spec = small(dir.path(), 8192);
+    let mut written = 0;
+    for round in 0..6u64 {
+        let mut store = Fixture::open(&spec).unwrap();
+        assert_eq!(store.recovered.next_seq, Seq(written + 1));
+        assert_eq!(store.recovered.from_archive, round > 0);
+        assert_eq!(store.recovered.cut, None);
+        for _ in 0..70 + round * 13 {
+            written += 1;
+            if store.append(written).is_err() {
+                store.step();
+                store.append(written).unwrap();
+            }
+        }
+        store.commit();
+        store.step();
+        let mut reader = store.day.log(LOG).reader().unwrap();
+        assert_eq!(check_read(&mut reader, 1), written);
+        store.kill();
+        std::fs::remove_dir_all(&spec.hot).unwrap();
+        let view = DayView::open(&spec.data.join(&spec.date)).unwrap();
+        assert!(!view.is_running() && view.control().is_none());
+        assert_eq!(check_read(&mut view.log(LOG).reader().unwrap(), 1), written);
+    }
+    // The archive copied elsewhere, segments only.
+    let copy = dir.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(spec.data.join(&spec.date)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "seg") {
+            std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let view = DayView::open(&copy).unwrap();
+    assert_eq!(check_read(&mut view.log(LOG).reader().unwrap(), 1), written);
+}
+
+#[test]
+fn the_archive_is_cut_above_and_refused_below_what_is_confirmed() {
+    let dir = TempDir::new().unwrap();
+    let spec = small(dir.path(), 64 << 10);
+    let mut store = Fixture::open(&spec).unwrap();
+    let mut positions = Vec::new();
+    for seq in 1..=10 {
+        positions.push(store.append(seq).unwrap().position);
+    }
+    assert!(store.archiver.duty_cycle(Nanos(10_000_000)) > 0);
+    let confirmed = store.day.control().confirmed(LOG);
+    assert_eq!(confirmed, store.writer.position());
+    for seq in 11..=20 {
+        positions.push(store.append(seq).unwrap().position);
+    }
+    // Synced, and not yet confirmed: the interval has not passed.
+    assert!(store.archiver.duty_cycle(Nanos(11_000_000)) > 0);
+    assert_eq!(store.day.control().confirmed(LOG), confirmed);
+    assert_eq!(store.day.control().archived(LOG).seq, Seq(20));
+    store.kill();
+    std::fs::remove_dir_all(&spec.hot).unwrap();
+    let path = spec.data.join(&spec.date).join("command-0000000000.seg");
+
+    // Below: refused, and nothing changed.
+    let before = std::fs::read(&path).unwrap();
+    flip(&path, positions[9] + 40, 3);
+    let refusal = Fixture::open(&spec).err().expect("refused");
+    assert!(
+        matches!(refusal, StoreError::Damaged { offset, confirmed: c, .. }
+            if offset == positions[9] && c == confirmed),
+        "{refusal}"
+    );
+    flip(&path, positions[9] + 40, 3);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    // A view refuses it as well, at the record.
+    // Above: cut, cleared on disk too, and the rest goes on.
+    flip(&path, positions[14] + 40, 3);
+    let mut store = Fixture::open(&spec).unwrap();
+    let cut = store.recovered.cut.clone().unwrap();
+    assert_eq!((cut.at, cut.why), (positions[14], Damage::Checksum));
+    assert_eq!(store.recovered.next_seq, Seq(15));
+    assert!(std::fs::read(&path).unwrap()[positions[14] as usize..].iter().all(|&b| b == 0));
+    store.append(15).unwrap();
+    store.archiver.drain().unwrap();
+    drop(store);
+    std::fs::remove_dir_all(&spec.hot).unwrap();
+    let store = Fixture::open(&spec).unwrap();
+    assert_eq!((store.recovered.next_seq, store.recovered.cut.clone()), (Seq(16), None));
+}
+
+#[test]
+fn a_lost_segment_in_the_middle_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let spec = small(dir.path(), 8192);
+    let mut store = Fixture::open(&spec).unwrap();
+    for seq in 1..=200 {
+        if store.append(seq).is_err() {
+            store.step();
+            store.append(seq).unwrap();
+        }
+    }
+    store.archiver.drain().unwrap();
+    store.kill();
+    std::fs::remove_dir_all(&spec.hot).unwrap();
+    let path = spec.data.join(&spec.date).join("command-0000000001.seg");
+    let away = dir.path().join("away");
+    std::fs::rename(&path, &away).unwrap();
+    match Fixture::open(&spec).err().expect("refused") {
+        StoreError::Missing { path: named } => {
+            assert_eq!(
+                named,
+                path.parent().unwrap().canonicalize().unwrap().join(path.file_name().unwrap())
+            );
+        }
+        other => panic!("{other}"),
+    }
+    std::fs::rename(&away, &path).unwrap();
+    assert_eq!(Fixture::open(&spec).unwrap().recovered.next_seq, Seq(201));
+}
+
+#[test]
+fn disk_level_commits_what_is_archived() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Fixture::open(&small(dir.path(), 64 << 10)).unwrap();
+    let mut reader = store.day.log(LOG).reader().unwrap();
+    for seq in 1..=5 {
+        store.append(seq).unwrap();
+    }
+    assert_eq!(CommitPolicy::Disk.advance(store.day.control(), LOG).seq, Seq(0));
+    assert!(reader.next().unwrap().is_none());
+    assert!(store.archiver.duty_cycle(Nanos(1)) > 0);
+    assert_eq!(CommitPolicy::Disk.advance(store.day.control(), LOG), store.writer.mark());
+    assert_eq!(check_read(&mut reader, 1), 5);
+}
+
+#[test]
+fn events_on_disk_never_outrun_their_commands() {
+    let dir = TempDir::new().unwrap();
+    let spec = small(dir.path(), 64 << 10);
+    let day = Day::open(&spec, Nanos(1)).unwrap();
+    let mut writers = LogIndex::ALL.map(|log| {
+        let recovered = day.log(log).recover().unwrap();
+        day.log(log).writer(&recovered).unwrap()
+    });
+    let mut archiver = day.archiver(AT_ONCE).unwrap();
+    let mut now = 0;
+    for seq in 1..=2_000u64 {
+        for writer in &mut writers {
+            while append(writer, seq).is_err() {
+                now += 3_000_000;
+                archiver.duty_cycle(Nanos(now));
+            }
+        }
+        if seq.is_multiple_of(7) {
+            now += 3_000_000;
+            archiver.duty_cycle(Nanos(now));
+        }
+        let [commands, events] = LogIndex::ALL.map(|log| day.control().archived(log).seq);
+        assert!(events <= commands, "{events:?} {commands:?}");
+    }
+    assert!(day.control().archived(LogIndex::Event).seq > Seq(1_000));
+}
+
+#[test]
+fn the_event_log_is_cut_on_demand_even_below_what_is_confirmed() {
+    let dir = TempDir::new().unwrap();
+    let spec = small(dir.path(), 8192);
+    let mut store = Fixture::open(&spec).unwrap();
+    let mut positions = Vec::new();
+    for seq in 1..=200 {
+        if store.writer.room() < 1024 {
+            store.step();
+        }
+        positions.push(store.append(seq).unwrap().position);
+    }
+    store.archiver.drain().unwrap();
+    store.kill();
+    for gone in [false, true] {
+        if gone {
+            std::fs::remove_dir_all(&spec.hot).unwrap();
+        }
+        let keep: u64 = if gone { 50 } else { 100 };
+        let day = Day::open(&spec, Nanos(1)).unwrap();
+        let log = day.log(LOG);
+        let recovered = log.recover().unwrap();
+        let cut = log.cut(recovered, positions[keep as usize], Seq(keep + 1)).unwrap();
+        assert_eq!((cut.next_seq, cut.records), (Seq(keep + 1), keep));
+        let mut reader = log.reader_unbounded().unwrap();
+        assert_eq!(check_read(&mut reader, 1), keep);
+        let mut writer = log.writer(&cut).unwrap();
+        append(&mut writer, keep + 1).unwrap();
+        let mut reader = log.reader_unbounded().unwrap();
+        assert_eq!(check_read(&mut reader, 1), keep + 1);
+        drop(writer);
+    }
+    let store = Fixture::open(&spec).unwrap();
+    assert_eq!(store.recovered.next_seq, Seq(52));
+}
+
+#[test]
+fn two_writers_are_refused_and_the_holder_named() {
+    let dir = TempDir::new().unwrap();
+    let spec = DaySpec::small(dir.path());
+    let day = Day::open(&spec, Nanos(1)).unwrap();
+    match Day::open(&spec, Nanos(1)).err().expect("refused") {
+        StoreError::Locked { pid, path } => {
+            assert_eq!(pid, std::process::id());
+            assert!(path.ends_with("lock"));
+        }
+        other => panic!("{other}"),
+    }
+    // Another data directory, the same hot directory.
+    let other = DaySpec { data: dir.path().join("data2"), ..spec.clone() };
+    let refusal = Day::open(&other, Nanos(1)).err().expect("refused");
+    assert!(matches!(refusal, StoreError::Locked { pid, .. } if pid == std::process::id()));
+    drop(day);
+    let refusal = Day::open(&other, Nanos(1)).err().expect("refused").to_string();
+    assert!(refusal.contains("is the hot directory of"), "{refusal}");
+    // Once the first day's directory is removed, its hot tier is of no use to anyone.
+    std::fs::remove_dir_all(&spec.data).unwrap();
+    Day::open(&other, Nanos(1)).unwrap();
+}
+
+#[test]
+fn segments_of_another_log_or_day_are_refused() {
+    let dir = TempDir::new().unwrap();
+    let (spec, _) = killed(dir.path(), 3, true);
+    let other_dir = TempDir::new().unwrap();
+    let (other, _) = killed(other_dir.path(), 3, true);
+    let whole = std::fs::read(hot_file(&spec)).unwrap();
+    std::fs::copy(hot_file(&other), hot_file(&spec)).unwrap();
+    let refusal = Fixture::open(&spec).err().expect("refused");
+    assert!(matches!(refusal, StoreError::ForeignLog { .. }), "{refusal}");
+    let event = hot_file(&spec).with_file_name("event-0000000000.seg");
+    std::fs::copy(event, hot_file(&spec)).unwrap();
+    let refusal = Fixture::open(&spec).err().expect("refused").to_string();
+    assert!(refusal.contains("the other log"), "{refusal}");
+    for bit in 0..48 * 8 {
+        std::fs::write(hot_file(&spec), &whole).unwrap();
+        flip(&hot_file(&spec), bit / 8, (bit % 8) as u8);
+        assert!(Fixture::open(&spec).is_err(), "bit {bit} of the segment header");
+    }
+    std::fs::write(hot_file(&spec), &whole).unwrap();
+    Fixture::open(&spec).unwrap();
+}
+
+#[test]
+fn a_failed_fdatasync_is_final() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Fixture::open(&small(dir.path(), 64 << 10)).unwrap();
+    store.append(1).unwrap();
+    store.step();
+    store.archiver.fail_syncs(|_| Err(std::io::Error::from_raw_os_error(libc::EIO)));
+    store.append(2).unwrap();
+    store.step();
+    assert_eq!(store.day.control().archive_failed(), Some(libc::EIO));
+    store.archiver.fail_syncs(File::sync_data);
+    store.append(3).unwrap();
+    store.step();
+    assert_eq!(store.day.control().archived(LOG).seq, Seq(1), "never retried as if ok");
+    assert_eq!(store.day.control().archive_failed(), Some(libc::EIO));
+}
+
+#[test]
+fn damaged_memory_does_not_reach_the_disk() {
+    let dir = TempDir::new().unwrap();
+    let spec = small(dir.path(), 64 << 10);
+    let mut store = Fixture::open(&spec).unwrap();
+    store.append(1).unwrap();
+    let second = store.append(2).unwrap();
+    flip(&hot_file(&spec), second.position + 24, 0);
+    store.step();
+    assert!(store.day.control().archive_failed().is_some());
+    assert_eq!(store.day.control().archived(LOG).seq, Seq(0));
+}
+
+#[test]
+fn a_day_is_retired_when_all_of_it_is_archived() {
+    let dir = TempDir::new().unwrap();
+    let spec = DaySpec::small(dir.path());
+    let mut store = Fixture::open(&spec).unwrap();
+    store.append(1).unwrap();
+    store.commit();
+    let Fixture { day, mut archiver, .. } = store;
+    archiver.drain().unwrap();
+    drop(archiver);
+    let hot = day.hot_dir().to_path_buf();
+    assert!(day.retire_hot().unwrap());
+    assert!(!hot.exists());
+    let view = DayView::open(&spec.data.join(&spec.date)).unwrap();
+    assert_eq!(check_read(&mut view.log(LOG).reader().unwrap(), 1), 1);
+}
+
+#[test]
+fn bad_options_are_named() {
+    let dir = TempDir::new().unwrap();
+    let good = DaySpec::small(dir.path());
+    for (spec, option) in [
+        (DaySpec { date: "2025-13-01".into(), ..good.clone() }, "date"),
+        (DaySpec { date: "../../etc/x".into(), ..good.clone() }, "date"),
+        (DaySpec { name: "a/b".into(), ..good.clone() }, "name"),
+        (DaySpec { segment_bytes: 4096, ..good.clone() }, "segment_bytes"),
+        (DaySpec { segment_bytes: 10_000, ..good.clone() }, "segment_bytes"),
+        (DaySpec { hot_segments_max: 2, ..good.clone() }, "hot_segments_max"),
+    ] {
+        match Day::open(&spec, Nanos(1)).err().expect("refused") {
+            StoreError::Option { option: named, .. } => assert_eq!(named, option),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_reader_refuses_what_was_promised_and_is_damaged() {
+    let dir = TempDir::new().unwrap();
+    let spec = small(dir.path(), 64 << 10);
+    let mut store = Fixture::open(&spec).unwrap();
+    let positions: Vec<u64> = (1..=4).map(|s| store.append(s).unwrap().position).collect();
+    store.commit();
+    let mut reader = store.day.log(LOG).reader().unwrap();
+    flip(&hot_file(&spec), positions[2] + Header::TIME as u64, 0);
+    assert!(reader.next().unwrap().is_some());
+    assert!(reader.next().unwrap().is_some());
+    for _ in 0..2 {
+        let refusal = reader.next().unwrap_err();
+        assert!(
+            matches!(refusal, ReadError::Damaged { position, why: Damage::Checksum }
+                if position == positions[2]),
+            "{refusal}"
+        );
+    }
+    assert_eq!(positions[0], SEGMENT_HEADER_BYTES as u64);
+}
