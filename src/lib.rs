@@ -10,6 +10,8 @@ pub mod config;
 pub mod counters;
 pub mod engine;
 pub mod exchange;
+#[cfg(feature = "cli")]
+pub mod flow;
 pub mod gateway;
 pub mod net;
 pub mod ring;
