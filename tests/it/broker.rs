@@ -2,6 +2,7 @@
 //! doubling, a forgery or a death does, and what it must not do.
 
 mod fake;
+mod programs;
 
 use fake::*;
 use rialto::broker::*;
@@ -233,7 +234,7 @@ fn a_long_day_is_rebuilt_in_chunks_and_own_orders_with_it() {
         bench.fake.next += 1;
         bench.fake.last_urn += 1;
         bench.fake.live.push(Urn(i + 1));
-        bench.fake.report(Outbound::Accepted(accepted(i + 1)));
+        bench.fake.report(accepted_report(i + 1));
         bench.fake.executed(Urn(i + 1), 40, i as u64 + 1);
     }
     bench.run_until(200, |b| b.broker.is_caught_up());
@@ -251,8 +252,8 @@ fn a_long_day_is_rebuilt_in_chunks_and_own_orders_with_it() {
     assert_eq!((sent.sequence, sent.urn), (3_001, Urn(3_001)), "goes on where the day was");
 }
 
-fn accepted(urn: u32) -> rialto::wire::ouch::Accepted {
-    rialto::wire::ouch::Accepted {
+fn accepted_report(urn: u32) -> Outbound {
+    Outbound::Accepted(rialto::wire::ouch::Accepted {
         timestamp: 1,
         urn: Urn(urn),
         side: Side::Buy,
@@ -268,7 +269,7 @@ fn accepted(urn: u32) -> rialto::wire::ouch::Accepted {
         state: b'L',
         cl_ord_id: ClOrdId::BLANK,
         appendage: Default::default(),
-    }
+    })
 }
 
 #[test]
@@ -277,7 +278,7 @@ fn live_and_numbered_starts_ask_for_no_more_than_they_want() {
         [(StartAt::Live, vec![]), (StartAt::Report(2), vec![2, 3]), (StartAt::Report(4), vec![])]
     {
         let mut bench = Bench::new(BrokerConfig { start_at, ..config() });
-        bench.fake.report(Outbound::Accepted(accepted(1)));
+        bench.fake.report(accepted_report(1));
         bench.fake.executed(Urn(1), 1, 1);
         bench.run(20);
         assert!(bench.broker.is_caught_up());

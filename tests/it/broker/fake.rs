@@ -39,8 +39,8 @@ pub struct Done {
     pub bytes: Vec<u8>,
 }
 
-pub struct Fake {
-    pub ports: Vec<MemoryPort>,
+pub struct Fake<P> {
+    pub ports: Vec<P>,
     bound: Option<Bound>,
     pub generation: u32,
     last_time: Nanos,
@@ -70,10 +70,11 @@ pub struct Fake {
     pub loses_inbound: bool,
 }
 
-impl Fake {
-    pub fn new(network: &MemoryNetwork) -> Fake {
+impl<P: Port> Fake<P> {
+    /// An exchange with a day that has begun, behind these gateways.
+    pub fn new(ports: Vec<P>) -> Fake<P> {
         let mut fake = Fake {
-            ports: GATEWAYS.iter().map(|a| network.bind(address(a)).unwrap()).collect(),
+            ports,
             bound: None,
             generation: 0,
             last_time: Nanos(0),
@@ -229,7 +230,7 @@ impl Fake {
             self.send_own(index, from, SessionName::BLANK, &out);
             return;
         }
-        let gateway = address(GATEWAYS[index]);
+        let gateway = self.ports[index].local();
         let block = raw[22..].first_chunk().unwrap();
         let code = if !session::verify_login(&KEY, block, gateway.ip().octets(), gateway.port()) {
             Some(RefusedCode::NotAuthorised)
@@ -464,7 +465,7 @@ impl Fake {
 /// Broker, scripted exchange and a hand-moved clock.
 pub struct Bench {
     pub network: MemoryNetwork,
-    pub fake: Fake,
+    pub fake: Fake<MemoryPort>,
     pub broker: Broker<MemoryPort>,
     pub now: Nanos,
     pub events: Vec<BrokerEvent>,
@@ -481,7 +482,8 @@ impl Bench {
     }
 
     pub fn on(network: MemoryNetwork, config: BrokerConfig) -> Bench {
-        let fake = Fake::new(&network);
+        let ports = GATEWAYS.iter().map(|a| network.bind(address(a)).unwrap()).collect();
+        let fake = Fake::new(ports);
         let port = network.bind(address(CLIENT)).unwrap();
         let broker = Broker::new(config, port).unwrap();
         Bench { network, fake, broker, now: START, events: Vec::new() }
