@@ -132,7 +132,7 @@ pub struct Directory {
     pub symbol: Symbol,
     /// Listing market's letter; blank = not available.
     pub market_category: u8,
-    /// Financial status; blank = not available.
+    /// Financial status; `N` = normal.
     pub financial_status: u8,
     /// Round lot, shares.
     pub round_lot: u32,
@@ -166,7 +166,7 @@ impl Directory {
             prefix,
             symbol,
             market_category: b' ',
-            financial_status: b' ',
+            financial_status: b'N',
             round_lot,
             round_lots_only: b'Y',
             issue_class: b'C',

@@ -514,7 +514,7 @@ fn itch_directory() {
         (0, "prefix", "52 0102 0304 2dd6aa18c000"),
         (11, "symbol", "4141504c20202020"),
         (19, "market category", "20"),
-        (20, "financial status", "20"),
+        (20, "financial status", "4e"),
         (21, "round lot", "00000064"),
         (25, "round lots only", "59"),
         (26, "issue class", "43"),
