@@ -3,6 +3,7 @@
 
 mod fake;
 mod programs;
+mod worked;
 
 use fake::*;
 use rialto::broker::*;

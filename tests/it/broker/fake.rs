@@ -13,8 +13,13 @@ pub const KEY: [u8; 32] = [1; 32];
 pub const GATEWAY_KEY: [u8; 32] = [0xEE; 32];
 pub const CLIENT: &str = "10.0.0.9:5000";
 pub const GATEWAYS: [&str; 2] = ["10.0.0.1:9001", "10.0.0.2:9001"];
-pub const START: Nanos = Nanos(1_700_000_000_000_000_000);
+/// 2026-01-31 09:30 UTC, day 31 of its year.
+pub const START: Nanos = Nanos(1_769_851_800_000_000_000);
 pub const MS: u64 = 1_000_000;
+
+fn time_of_day(now: Nanos) -> u64 {
+    now.0 % 86_400_000_000_000
+}
 
 pub fn address(text: &str) -> SocketAddrV4 {
     text.parse().unwrap()
@@ -44,14 +49,18 @@ pub struct Fake<P> {
     bound: Option<Bound>,
     pub generation: u32,
     last_time: Nanos,
+    now: Nanos,
     pub name: SessionName,
     pub next: u64,
     pub last_urn: u32,
     pub live: Vec<Urn>,
+    traded: Vec<(Urn, u32)>,
     pub reports: Vec<Vec<u8>>,
     pub done: Vec<Done>,
     /// Every datagram received: gateway index and bytes.
     pub received: Vec<(usize, Vec<u8>)>,
+    /// Every datagram sent.
+    pub sent: Vec<Vec<u8>>,
     /// Gateway that last heard a valid datagram: it sends.
     pub via: usize,
     /// Reports sent so far of the live stream.
@@ -78,13 +87,16 @@ impl<P: Port> Fake<P> {
             bound: None,
             generation: 0,
             last_time: Nanos(0),
+            now: START,
             name: session::stream_name(&user(), b'A', 31),
             next: 1,
             last_urn: 0,
             live: Vec::new(),
+            traded: Vec::new(),
             reports: Vec::new(),
             done: Vec::new(),
             received: Vec::new(),
+            sent: Vec::new(),
             via: 0,
             sent_reports: 0,
             last_sent: START,
@@ -98,8 +110,16 @@ impl<P: Port> Fake<P> {
             answers_replay: true,
             loses_inbound: false,
         };
-        fake.report(Outbound::SystemEvent(ouch::SystemEvent { timestamp: 1, code: b'S' }));
+        fake.report(Outbound::SystemEvent(ouch::SystemEvent {
+            timestamp: time_of_day(START),
+            code: b'S',
+        }));
         fake
+    }
+
+    /// Time of the pump that is going on, as reports say it.
+    fn stamp(&self) -> u64 {
+        time_of_day(self.now)
     }
 
     /// Adds a report; it leaves with the next pump.
@@ -110,8 +130,9 @@ impl<P: Port> Fake<P> {
     }
 
     pub fn executed(&mut self, urn: Urn, quantity: u32, match_number: u64) {
+        self.traded.push((urn, quantity));
         self.report(Outbound::Executed(ouch::Executed {
-            timestamp: 3,
+            timestamp: self.stamp(),
             urn,
             quantity: Quantity(quantity),
             price: Price(10_0000),
@@ -135,6 +156,7 @@ impl<P: Port> Fake<P> {
 
     /// Receives everything, applies, sends what is due.
     pub fn pump(&mut self, now: Nanos) {
+        self.now = now;
         let mut got = Vec::new();
         for (index, port) in self.ports.iter_mut().enumerate() {
             while port.receive(|bytes, from| got.push((index, bytes.to_vec(), from))) > 0 {}
@@ -245,7 +267,8 @@ impl<P: Port> Fake<P> {
         }
         self.last_time = login.time;
         self.generation += 1;
-        let token = session::make_token(SessionSlot(3), self.generation as u64 * 977).unwrap();
+        let random = (self.generation as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let token = session::make_token(SessionSlot(0), random).unwrap();
         let accepted = session::Accepted {
             version: 1,
             flags: login.flags,
@@ -278,7 +301,7 @@ impl<P: Port> Fake<P> {
         }
         if sequence > self.next {
             self.report(Outbound::NotApplied(ouch::NotApplied {
-                timestamp: 9,
+                timestamp: self.stamp(),
                 from: self.next,
                 count: (sequence - self.next) as u32,
             }));
@@ -290,7 +313,7 @@ impl<P: Port> Fake<P> {
                 self.last_urn = m.urn.0;
                 if m.quantity.0 == 0 {
                     self.report(Outbound::Rejected(ouch::Rejected {
-                        timestamp: 2,
+                        timestamp: self.stamp(),
                         urn: m.urn,
                         reason: RejectReason::Quantity as u16,
                         cl_ord_id: m.cl_ord_id,
@@ -299,7 +322,7 @@ impl<P: Port> Fake<P> {
                 }
                 self.live.push(m.urn);
                 self.report(Outbound::Accepted(ouch::Accepted {
-                    timestamp: 2,
+                    timestamp: self.stamp(),
                     urn: m.urn,
                     side: Side::from_letter(m.side).unwrap(),
                     quantity: m.quantity,
@@ -307,7 +330,7 @@ impl<P: Port> Fake<P> {
                     price: Price(m.price as u32),
                     tif: m.tif,
                     display: m.display,
-                    order_ref: OrderRef(m.urn.0 as u64 + 1_000),
+                    order_ref: OrderRef((m.urn.0 as u64) << 32),
                     capacity: m.capacity,
                     iso: m.iso,
                     cross: m.cross,
@@ -321,7 +344,7 @@ impl<P: Port> Fake<P> {
                 self.live[at] = m.urn;
                 self.last_urn = m.urn.0;
                 self.report(Outbound::Replaced(ouch::Replaced {
-                    timestamp: 2,
+                    timestamp: self.stamp(),
                     old_urn: m.old_urn,
                     urn: m.urn,
                     side: Side::Buy,
@@ -330,7 +353,7 @@ impl<P: Port> Fake<P> {
                     price: Price(m.price as u32),
                     tif: m.tif,
                     display: m.display,
-                    order_ref: OrderRef(m.urn.0 as u64 + 1_000),
+                    order_ref: OrderRef((m.urn.0 as u64) << 32),
                     capacity: b'P',
                     iso: m.iso,
                     cross: b'N',
@@ -341,15 +364,17 @@ impl<P: Port> Fake<P> {
             Inbound::Cancel(m) => {
                 let Some(at) = self.live.iter().position(|urn| *urn == m.urn) else { return };
                 self.live.remove(at);
+                let traded: u32 =
+                    self.traded.iter().filter(|(urn, _)| *urn == m.urn).map(|(_, q)| q).sum();
                 self.report(Outbound::Canceled(ouch::Canceled {
-                    timestamp: 2,
+                    timestamp: self.stamp(),
                     urn: m.urn,
-                    decrement: Quantity(100),
+                    decrement: Quantity(100 - traded),
                     reason: b'U',
                 }));
             }
             Inbound::Query => self.report(Outbound::QueryResponse(ouch::QueryResponse {
-                timestamp: 2,
+                timestamp: self.stamp(),
                 next_urn: self.last_urn + 1,
             })),
             Inbound::Enter(_) | Inbound::Replace(_) => {}
@@ -428,13 +453,17 @@ impl<P: Port> Fake<P> {
         let Some(bound) = &self.bound else { return };
         let (at, keys) = (bound.at, bound.keys);
         self.last_sent = now;
+        let mut sealed = [0; 1472];
+        sealed[..bytes.len()].copy_from_slice(bytes);
+        let len = match keys {
+            Some(keys) => session::seal_packet(&keys.server, &mut sealed, bytes.len()),
+            None => bytes.len(),
+        };
+        self.sent.push(sealed[..len].to_vec());
         let port = &mut self.ports[self.via];
         port.send(at, |out| {
-            out[..bytes.len()].copy_from_slice(bytes);
-            match keys {
-                Some(keys) => session::seal_packet(&keys.server, out, bytes.len()),
-                None => bytes.len(),
-            }
+            out[..len].copy_from_slice(&sealed[..len]);
+            len
         });
         port.flush();
     }
@@ -452,11 +481,14 @@ impl<P: Port> Fake<P> {
     }
 
     fn send_own(&mut self, index: usize, to: SocketAddrV4, name: SessionName, block: &[u8]) {
+        let mut packet = PacketBuilder::new([0; 256], name, 0);
+        packet.push_bytes(block);
+        self.sent.push(packet.packet().to_vec());
         let port = &mut self.ports[index];
         port.send(to, |out| {
-            let mut packet = PacketBuilder::new(out, name, 0);
-            packet.push_bytes(block);
-            packet.finish()
+            let bytes = packet.packet();
+            out[..bytes.len()].copy_from_slice(bytes);
+            bytes.len()
         });
         port.flush();
     }
