@@ -66,6 +66,8 @@ pub struct Archiver {
     /// What the event log may be archived to once the commands are archived to the second: events
     /// never outrun the commands that explain them.
     events_after: Option<(u64, u64)>,
+    #[cfg(test)]
+    abandoned: bool,
 }
 
 struct ArchivedLog {
@@ -75,10 +77,13 @@ struct ArchivedLog {
     seq: u64,
     source: Option<Arc<Segment>>,
     target: Option<(u64, File)>,
+    /// The next segment's file, made in a quiet moment: its fsyncs would stand before a commit.
+    next_target: Option<(u64, File)>,
     pending_since: Option<Nanos>,
     confirmed: ConfirmedFile,
     confirmed_at: Nanos,
     retry_at: Nanos,
+    look_ahead_at: Nanos,
     sync: fn(&File) -> io::Result<()>,
 }
 
@@ -111,15 +116,24 @@ impl Archiver {
                 seq: state.seq,
                 source: None,
                 target: None,
+                next_target: None,
                 pending_since: None,
                 confirmed,
                 confirmed_at: Nanos(0),
                 retry_at: Nanos(0),
+                look_ahead_at: Nanos(0),
                 sync: File::sync_data,
             });
         }
         let preparer = Some(Preparer::new(Arc::clone(&control), logs)?);
-        Ok(Archiver { control, logs: archived, preparer, events_after: None })
+        Ok(Archiver {
+            control,
+            logs: archived,
+            preparer,
+            events_after: None,
+            #[cfg(test)]
+            abandoned: false,
+        })
     }
 
     /// Takes the preparing of hot segments out, for a thread of its own: then a disk that takes
@@ -151,6 +165,12 @@ impl Archiver {
             log.confirm(&self.control)?;
         }
         Ok(())
+    }
+
+    /// Ends as a killed process does: without draining.
+    #[cfg(test)]
+    pub(super) fn abandon(mut self) {
+        self.abandoned = true;
     }
 
     /// What fdatasync answers from now on.
@@ -208,6 +228,14 @@ impl Archiver {
             records += self.archive(1, events, now);
             if self.logs[1].position >= events {
                 self.events_after = None;
+            }
+        }
+        if records == 0 {
+            for log in self.logs.iter_mut().filter(|l| now >= l.look_ahead_at) {
+                if log.look_ahead().is_err() {
+                    // Met again, and reported, when the file is needed.
+                    log.look_ahead_at = now.plus(RETRY_NS);
+                }
             }
         }
         for log in &mut self.logs {
@@ -278,7 +306,10 @@ impl ArchivedLog {
             Some((at, file)) if *at == index => file,
             _ => {
                 let dir = options.archive.as_deref().expect("only archived logs are here");
-                let file = open_target(dir, &self.log, index).map_err(Failure::Later)?;
+                let file = match self.next_target.take() {
+                    Some((at, file)) if at == index => file,
+                    _ => open_target(dir, &self.log, index).map_err(Failure::Later)?,
+                };
                 &self.target.insert((index, file)).1
             }
         };
@@ -306,6 +337,21 @@ impl ArchivedLog {
             confirmed: position,
             why,
         }
+    }
+
+    /// Makes the next segment's file when this one is half full.
+    fn look_ahead(&mut self) -> Result<(), StoreError> {
+        let options = &self.log.options;
+        let (index, offset) = options.split(self.position);
+        let half_full = offset as u64 > options.segment_bytes / 2;
+        let made = self.next_target.as_ref().is_some_and(|(at, _)| *at == index + 1);
+        if half_full
+            && !made
+            && let Some(dir) = &options.archive
+        {
+            self.next_target = Some((index + 1, open_target(dir, &self.log, index + 1)?));
+        }
+        Ok(())
     }
 
     /// Says durably what is archived.
@@ -370,6 +416,10 @@ impl Agent for Archiver {
 impl Drop for Archiver {
     /// Leaves as little unarchived as possible, whoever forgot to drain.
     fn drop(&mut self) {
+        #[cfg(test)]
+        if self.abandoned {
+            return;
+        }
         if !std::thread::panicking() && self.drain().is_err() {
             // Nobody is left to tell, and the hot tier still holds what is missing.
         }

@@ -137,18 +137,8 @@ impl Control {
         allocate(&file, 0, file_bytes).map_err(io("allocate"))?;
         let map = MmapOptions::new().len(PAGE_BYTES).map_raw(&file).map_err(io("map"))?;
         let control = Control { map, writable: true };
+        control.set_owner(owner)?;
         let page = control.page();
-        let owner = owner.as_os_str().as_encoded_bytes();
-        if owner.len() > OWNER_BYTES_MAX {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "path above 1024 bytes");
-            return Err(StoreError::io("note the day's directory in", &path, error));
-        }
-        for (word, bytes) in page.owner.iter().zip(owner.chunks(8)) {
-            let mut le = [0; 8];
-            le[..bytes.len()].copy_from_slice(bytes);
-            word.store(u64::from_le_bytes(le), Ordering::Relaxed);
-        }
-        page.owner_len.store(owner.len() as u64, Ordering::Relaxed);
         for options in logs {
             let cell = control.cell(options.log);
             cell.log_id.store(options.log_id, Ordering::Relaxed);
@@ -372,6 +362,27 @@ impl Control {
             page.owner.iter().flat_map(|w| w.load(Ordering::Relaxed).to_le_bytes()).collect();
         bytes.truncate(len);
         PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes))
+    }
+
+    pub(super) fn set_owner(&self, owner: &Path) -> Result<(), StoreError> {
+        let page = self.page_mut();
+        let bytes = owner.as_os_str().as_encoded_bytes();
+        if bytes.len() > OWNER_BYTES_MAX {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "path above 1024 bytes");
+            return Err(StoreError::io("note in the control page", owner, error));
+        }
+        for (word, bytes) in page.owner.iter().zip(bytes.chunks(8)) {
+            let mut le = [0; 8];
+            le[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_le_bytes(le), Ordering::Relaxed);
+        }
+        page.owner_len.store(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_reboot(&self) {
+        self.page_mut().boot.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A writing process takes over.

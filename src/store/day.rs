@@ -11,7 +11,7 @@
 
 use super::confirmed::{self, ConfirmedFile};
 use super::control::FILE_NAME as CONTROL_FILE;
-use super::pool::Pool;
+use super::pool::{Hold, Pool};
 use super::segment::{SEGMENT_HEADER_BYTES, list, read_header, sync_dir};
 use super::{Archiver, ArchiverOptions, Control, Log, LogIndex, LogOptions, StoreError, file_name};
 use crate::types::Nanos;
@@ -106,14 +106,14 @@ fn is_date(text: &str) -> bool {
         && ("01"..="31").contains(&&text[8..10])
 }
 
-/// A day open for writing; holds the locks of its data directory and its hot directory.
+/// A day open for writing. The locks of its data and hot directory are held until the day and
+/// everything made from it (logs, writers, readers, archiver) is dropped.
 pub struct Day {
     dir: PathBuf,
     hot_dir: PathBuf,
     control: Arc<Control>,
     logs: [Log; 2],
     medium: Medium,
-    _locks: [File; 2],
 }
 
 impl Day {
@@ -162,6 +162,8 @@ impl Day {
         let (control, known) = open_control(&dir, &hot_dir, both, block_bytes)?;
         let same_boot = known && control.boot() == boot();
         let control = Arc::new(control);
+        let locks = [data_lock, hot_lock];
+        let hold = Arc::new(Hold { control: Arc::clone(&control), locks });
 
         let logs = options.map(|options| {
             let mut confirmed = states[options.log as usize].position;
@@ -170,7 +172,7 @@ impl Day {
                 confirmed = confirmed.max(control.committed(options.log).position);
             }
             Log {
-                pool: Some(Arc::new(Pool::new(options.hot_segments_max))),
+                pool: Some(Arc::new(Pool::new(Arc::clone(&hold), options.hot_segments_max))),
                 options: Arc::new(options),
                 control: Some(Arc::clone(&control)),
                 confirmed: Arc::new(AtomicU64::new(confirmed)),
@@ -179,7 +181,7 @@ impl Day {
         });
         control.begin(std::process::id(), now, boot(), [&logs[0].options, &logs[1].options]);
         write_hot_note(&dir, &hot_dir)?;
-        Ok(Day { dir, hot_dir, control, logs, medium, _locks: [data_lock, hot_lock] })
+        Ok(Day { dir, hot_dir, control, logs, medium })
     }
 
     /// One of its logs.
@@ -230,12 +232,6 @@ impl Day {
         std::fs::remove_dir(&self.hot_dir)
             .map_err(|e| StoreError::io("remove", &self.hot_dir, e))?;
         Ok(true)
-    }
-}
-
-impl Drop for Day {
-    fn drop(&mut self) {
-        self.control.end();
     }
 }
 
@@ -461,17 +457,19 @@ fn open_control(
     let Some(control) = Control::open(hot, true)? else {
         return Ok((Control::create(hot, dir, logs, file_bytes)?, false));
     };
-    let foreign = logs.iter().find(|o| control.log_id(o.log) != o.log_id);
-    let Some(foreign) = foreign else { return Ok((control, true)) };
-    // The hot tier of another day directory. If that is gone, nobody can use it any more.
+    // The hot tier of another day's directory (also one that this was copied from)? If that is gone,
+    // or moved here, nobody else can use it.
     let owner = control.owner();
-    let found = control.log_id(foreign.log);
-    let owner_lives = confirmed::read(&owner, foreign.log)?.is_some_and(|c| c.log_id == found);
-    if owner_lives {
+    let id = control.log_id(LogIndex::Command);
+    if owner != dir && confirmed::read(&owner, LogIndex::Command)?.is_some_and(|c| c.log_id == id) {
         return Err(StoreError::NotALog {
             path: hot.into(),
             why: format!("it is the hot directory of {}", owner.display()),
         });
+    }
+    if logs.iter().all(|o| control.log_id(o.log) == o.log_id) {
+        control.set_owner(dir)?;
+        return Ok((control, true));
     }
     drop(control);
     clear_hot_dir(hot)?;

@@ -5,7 +5,10 @@
 //! its way from one segment to the next. The pool keeps every mapping alive until its file is
 //! unlinked and nobody else holds it, so the munmap is the preparing thread's too.
 
+use super::Control;
 use super::segment::Segment;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -20,8 +23,29 @@ pub(super) enum Lookup {
     Busy,
 }
 
+/// The right to write a day: the locks of its data and hot directory. Held by everything that could
+/// still write (writers, archiver, preparer reach it through the pool), not only by `Day`.
+pub(super) struct Hold {
+    pub(super) control: Arc<Control>,
+    pub(super) locks: [File; 2],
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.control.end();
+        for lock in &self.locks {
+            // Closing is not enough: a child process between fork and exec still has the descriptor,
+            // and the lock with it.
+            // SAFETY: plain system call on a descriptor that is still open. Its failure would leave
+            // what closing does.
+            unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_UN) };
+        }
+    }
+}
+
 /// The shared mappings of one log.
 pub(super) struct Pool {
+    _hold: Arc<Hold>,
     segments: Mutex<Vec<Arc<Segment>>>,
     /// Index behind the last segment that is ready to be written, consecutive.
     prepared: AtomicU64,
@@ -30,10 +54,11 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(hot_segments_max: usize) -> Pool {
+    pub(super) fn new(hold: Arc<Hold>, hot_segments_max: usize) -> Pool {
         // The writer is never more segments behind than may exist.
         let (to_writer, for_writer) = sync_channel(hot_segments_max + 2);
         Pool {
+            _hold: hold,
             segments: Mutex::new(Vec::with_capacity(hot_segments_max + 2)),
             prepared: AtomicU64::new(0),
             to_writer,

@@ -279,7 +279,11 @@ fn unlink(path: &Path) -> Result<(), StoreError> {
 
 /// Sets archived and confirmed marks to what the archive holds for sure.
 fn confirm(log: &Log, walk: &Walk, from_archive: bool) -> Result<(), StoreError> {
-    let (Some(dir), Some(control)) = (&log.options.archive, &log.control) else { return Ok(()) };
+    let Some(control) = &log.control else { return Ok(()) };
+    // A page of an earlier boot may say more than the logs hold.
+    let end = Mark { seq: Seq(walk.next_seq - 1), position: walk.position };
+    control.lower_committed(log.options.log, end);
+    let Some(dir) = &log.options.archive else { return Ok(()) };
     let mut file = ConfirmedFile::open(dir, log.options.log)?;
     if from_archive && walk.position > file.state().position {
         // All that was read came from the archive, and `clear_archive` has just synced its last
@@ -291,8 +295,6 @@ fn confirm(log: &Log, walk: &Walk, from_archive: bool) -> Result<(), StoreError>
     let mark = Mark { seq: Seq(state.seq), position: state.position };
     control.set_archived(log.options.log, mark);
     control.set_confirmed(log.options.log, state.position);
-    let end = Mark { seq: Seq(walk.next_seq - 1), position: walk.position };
-    control.lower_committed(log.options.log, end);
     Ok(())
 }
 

@@ -14,6 +14,12 @@ use tempfile::TempDir;
 const AT_ONCE: ArchiverOptions = ArchiverOptions { group_wait_ns: 0 };
 const LOG: LogIndex = LogIndex::Command;
 
+/// In memory where there is such a place: hundreds of fdatasync of a busy disk take minutes.
+fn scratch() -> TempDir {
+    let shm = Path::new("/dev/shm");
+    if shm.is_dir() { TempDir::new_in(shm) } else { TempDir::new() }.unwrap()
+}
+
 /// A day with one writer on the command log, stepped by hand.
 struct Fixture {
     day: Day,
@@ -56,7 +62,7 @@ impl Fixture {
     /// The process is gone without a word; the archiver is not drained.
     fn kill(self) {
         let Fixture { day, writer, archiver, .. } = self;
-        std::mem::forget(archiver);
+        archiver.abandon();
         drop(writer);
         drop(day);
     }
@@ -101,7 +107,7 @@ fn flip(path: &Path, offset: u64, bit: u8) {
 
 #[test]
 fn round_trip_and_limits() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut store = Fixture::open(&small(dir.path(), 64 << 10)).unwrap();
     assert_eq!((store.writer.next_seq(), store.writer.position()), (Seq(1), 4096));
     let mut reader = store.day.log(LOG).reader().unwrap();
@@ -143,7 +149,7 @@ fn round_trip_and_limits() {
 
 #[test]
 fn rollover_unlinks_only_what_is_archived_and_readers_fall_back() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let spec = small(dir.path(), 8192);
     let mut store = Fixture::open(&spec).unwrap();
     let mut positions = Vec::new();
@@ -186,7 +192,7 @@ fn rollover_unlinks_only_what_is_archived_and_readers_fall_back() {
 
 #[test]
 fn full_when_nothing_can_be_unlinked_and_room_never_lies() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let spec = DaySpec { archive: false, ..small(dir.path(), 8192) };
     let mut store = Fixture::open(&spec).unwrap();
     let mut seq = 0;
@@ -214,7 +220,7 @@ fn full_when_nothing_can_be_unlinked_and_room_never_lies() {
 
 #[test]
 fn readers_in_threads_and_other_mappings_follow_the_writer() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let records = 60_000;
     let mut store = Fixture::open(&small(dir.path(), 64 << 10)).unwrap();
     let stop = AtomicBool::new(false);
@@ -278,7 +284,7 @@ fn hot_file(spec: &DaySpec) -> std::path::PathBuf {
 
 #[test]
 fn a_torn_tail_is_cut_at_every_byte_of_the_last_three_records() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (spec, positions) = killed(dir.path(), 20, false);
     let whole = std::fs::read(hot_file(&spec)).unwrap();
     let end = positions[19] + record_bytes(payload(20).len()) as u64;
@@ -315,7 +321,7 @@ fn a_torn_tail_is_cut_at_every_byte_of_the_last_three_records() {
 
 #[test]
 fn every_flipped_bit_of_a_record_is_found() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (spec, positions) = killed(dir.path(), 6, false);
     let path = hot_file(&spec);
     let whole = std::fs::read(&path).unwrap();
@@ -335,7 +341,7 @@ fn every_flipped_bit_of_a_record_is_found() {
 
 #[test]
 fn damage_below_the_committed_mark_of_this_boot_is_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (spec, positions) = killed(dir.path(), 6, true);
     let path = hot_file(&spec);
     for victim in [1u64, 6] {
@@ -354,7 +360,7 @@ fn damage_below_the_committed_mark_of_this_boot_is_refused() {
 
 #[test]
 fn goes_on_from_the_archive_when_the_hot_tier_is_gone() {
-    let dir = TempDir::new().unwrap();
+    let dir = TempDir::new().unwrap(); // a real disk for once
     let spec = small(dir.path(), 8192);
     let mut written = 0;
     for round in 0..6u64 {
@@ -394,7 +400,7 @@ fn goes_on_from_the_archive_when_the_hot_tier_is_gone() {
 
 #[test]
 fn the_archive_is_cut_above_and_refused_below_what_is_confirmed() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let spec = small(dir.path(), 64 << 10);
     let mut store = Fixture::open(&spec).unwrap();
     let mut positions = Vec::new();
@@ -444,7 +450,7 @@ fn the_archive_is_cut_above_and_refused_below_what_is_confirmed() {
 
 #[test]
 fn a_lost_segment_in_the_middle_is_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let spec = small(dir.path(), 8192);
     let mut store = Fixture::open(&spec).unwrap();
     for seq in 1..=200 {
@@ -474,7 +480,7 @@ fn a_lost_segment_in_the_middle_is_refused() {
 
 #[test]
 fn disk_level_commits_what_is_archived() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut store = Fixture::open(&small(dir.path(), 64 << 10)).unwrap();
     let mut reader = store.day.log(LOG).reader().unwrap();
     for seq in 1..=5 {
@@ -489,7 +495,7 @@ fn disk_level_commits_what_is_archived() {
 
 #[test]
 fn events_on_disk_never_outrun_their_commands() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let spec = small(dir.path(), 64 << 10);
     let day = Day::open(&spec, Nanos(1)).unwrap();
     let mut writers = LogIndex::ALL.map(|log| {
@@ -517,7 +523,7 @@ fn events_on_disk_never_outrun_their_commands() {
 
 #[test]
 fn the_event_log_is_cut_on_demand_even_below_what_is_confirmed() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let spec = small(dir.path(), 8192);
     let mut store = Fixture::open(&spec).unwrap();
     let mut positions = Vec::new();
@@ -553,7 +559,7 @@ fn the_event_log_is_cut_on_demand_even_below_what_is_confirmed() {
 
 #[test]
 fn two_writers_are_refused_and_the_holder_named() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let spec = DaySpec::small(dir.path());
     let day = Day::open(&spec, Nanos(1)).unwrap();
     match Day::open(&spec, Nanos(1)).err().expect("refused") {
@@ -577,9 +583,9 @@ fn two_writers_are_refused_and_the_holder_named() {
 
 #[test]
 fn segments_of_another_log_or_day_are_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let (spec, _) = killed(dir.path(), 3, true);
-    let other_dir = TempDir::new().unwrap();
+    let other_dir = scratch();
     let (other, _) = killed(other_dir.path(), 3, true);
     let whole = std::fs::read(hot_file(&spec)).unwrap();
     std::fs::copy(hot_file(&other), hot_file(&spec)).unwrap();
@@ -600,10 +606,11 @@ fn segments_of_another_log_or_day_are_refused() {
 
 #[test]
 fn a_failed_fdatasync_is_final() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let mut store = Fixture::open(&small(dir.path(), 64 << 10)).unwrap();
     store.append(1).unwrap();
     store.step();
+    assert_eq!(store.day.control().archived(LOG).seq, Seq(1));
     store.archiver.fail_syncs(|_| Err(std::io::Error::from_raw_os_error(libc::EIO)));
     store.append(2).unwrap();
     store.step();
@@ -617,7 +624,7 @@ fn a_failed_fdatasync_is_final() {
 
 #[test]
 fn damaged_memory_does_not_reach_the_disk() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let spec = small(dir.path(), 64 << 10);
     let mut store = Fixture::open(&spec).unwrap();
     store.append(1).unwrap();
@@ -630,7 +637,7 @@ fn damaged_memory_does_not_reach_the_disk() {
 
 #[test]
 fn a_day_is_retired_when_all_of_it_is_archived() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let spec = DaySpec::small(dir.path());
     let mut store = Fixture::open(&spec).unwrap();
     store.append(1).unwrap();
@@ -647,7 +654,7 @@ fn a_day_is_retired_when_all_of_it_is_archived() {
 
 #[test]
 fn bad_options_are_named() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let good = DaySpec::small(dir.path());
     for (spec, option) in [
         (DaySpec { date: "2025-13-01".into(), ..good.clone() }, "date"),
@@ -666,7 +673,7 @@ fn bad_options_are_named() {
 
 #[test]
 fn a_reader_refuses_what_was_promised_and_is_damaged() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let spec = small(dir.path(), 64 << 10);
     let mut store = Fixture::open(&spec).unwrap();
     let positions: Vec<u64> = (1..=4).map(|s| store.append(s).unwrap().position).collect();
@@ -684,4 +691,309 @@ fn a_reader_refuses_what_was_promised_and_is_damaged() {
         );
     }
     assert_eq!(positions[0], SEGMENT_HEADER_BYTES as u64);
+}
+
+/// Random lives of a day: appends, cycles, process deaths, losses of memory with a torn disk. After
+/// each: nothing that the level promises is lost, nothing is invented.
+#[test]
+fn random_lives_keep_what_their_level_promises() {
+    for seed in 1..=12u64 {
+        let mut random = Random(seed);
+        let dir = scratch();
+        let mut spec = small(dir.path(), [8192, 16384, 64 << 10][random.below(3) as usize]);
+        let mut promised = 0; // last record that must be there at the next start
+        for _life in 0..8 {
+            spec.hot_segments_max = 3 + random.below(3) as usize;
+            let mut store = Fixture::open(&spec).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+            let found = store.recovered.next_seq.0 - 1;
+            assert!(found >= promised, "seed {seed}: {promised} promised, {found} found");
+            let mut reader = store.day.log(LOG).reader_unbounded().unwrap();
+            assert_eq!(check_read(&mut reader, 1), found, "seed {seed}");
+            store.commit();
+            let mut follower = store.day.log(LOG).reader().unwrap();
+            assert!(follower.seek_seq(Seq(found + 1)).unwrap(), "seed {seed}");
+            let mut followed = found;
+            for _ in 0..random.below(300) {
+                match random.below(20) {
+                    0 => store.step(),
+                    1 => {
+                        store.now += random.below(6_000_000);
+                        store.archiver.duty_cycle(Nanos(store.now));
+                    }
+                    2 => followed += check_read(&mut follower, followed + 1),
+                    3 => {
+                        store.commit();
+                    }
+                    _ => {
+                        let seq = store.writer.next_seq().0;
+                        let _full_is_an_answer = store.append(seq);
+                    }
+                }
+            }
+            let control = std::sync::Arc::clone(store.day.control());
+            let (committed, archived) = (control.committed(LOG), control.archived(LOG));
+            let day_dir = store.day.dir().to_path_buf();
+            let end = store.writer.position();
+            let orderly = random.below(4) == 0;
+            if orderly {
+                promised = store.writer.next_seq().0 - 1;
+                store.archiver.drain().unwrap();
+                drop(store);
+            } else {
+                store.kill();
+                promised = committed.seq.0;
+            }
+            if random.below(2) == 0 {
+                std::fs::remove_dir_all(&spec.hot).unwrap();
+                if !orderly {
+                    promised = archived.seq.0;
+                    tear(&mut random, &spec, &day_dir, archived.position, end);
+                }
+            }
+        }
+    }
+}
+
+/// A crash of the machine: of what was not synced any bit may differ on disk.
+fn tear(random: &mut Random, spec: &DaySpec, dir: &Path, from: u64, end: u64) {
+    let (index, offset) = (from / spec.segment_bytes, from % spec.segment_bytes);
+    let path = dir.join(file_name(LOG, index));
+    let end = (end - from + offset).min(spec.segment_bytes);
+    if !path.exists() || offset < 4096 || end <= offset {
+        return;
+    }
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    for _ in 0..random.below(6) {
+        let at = offset + random.below(end - offset);
+        let len = random.below(40).min(spec.segment_bytes - at);
+        let bytes: Vec<u8> = (0..len).map(|_| random.below(256) as u8).collect();
+        file.write_all_at(&bytes, at).unwrap();
+    }
+}
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % end
+    }
+}
+
+/// Not a test of its own: the process that `a_killed_process_loses_nothing_committed` kills.
+#[test]
+fn child_that_writes_until_killed() {
+    let Some(dir) = std::env::var_os("RIALTO_TEST_STORE_CHILD") else { return };
+    let spec = small(Path::new(&dir), 64 << 10);
+    let Fixture { day, mut writer, mut archiver, .. } = Fixture::open(&spec).unwrap();
+    CommitPolicy::Memory.advance(day.control(), LOG);
+    let mut now = 0;
+    loop {
+        let seq = writer.next_seq().0;
+        if seq % 50 == 0 || append(&mut writer, seq).is_err() {
+            now += 1_000_000;
+            archiver.duty_cycle(Nanos(now));
+            if seq % 50 == 0 {
+                while append(&mut writer, seq).is_err() {
+                    now += 1_000_000;
+                    archiver.duty_cycle(Nanos(now));
+                }
+            }
+        }
+        CommitPolicy::Memory.advance(day.control(), LOG);
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_committed() {
+    let dir = scratch();
+    let spec = small(dir.path(), 64 << 10);
+    drop(Fixture::open(&spec).unwrap()); // so that there is a day to view
+    let mut seen = 0;
+    for _ in 0..4 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::tests::child_that_writes_until_killed"])
+            .env("RIALTO_TEST_STORE_CHILD", dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // Follow it from here, as another process does, until it has done some work.
+        let view = DayView::open(&spec.data.join(&spec.date)).unwrap();
+        let mut reader = view.log(LOG).reader().unwrap();
+        reader.seek_seq(Seq(seen + 1)).unwrap();
+        let goal = seen + 5_000;
+        while seen < goal {
+            match check_read(&mut reader, seen + 1) {
+                0 => {
+                    assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
+                    std::thread::yield_now();
+                }
+                read => seen += read,
+            }
+        }
+        assert!(view.is_running());
+        assert!(matches!(Day::open(&spec, Nanos(1)), Err(StoreError::Locked { pid, .. })
+            if pid == child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let committed = view.control().unwrap().committed(LOG).seq.0;
+        assert!(!view.is_running());
+        let store = Fixture::open(&spec).unwrap();
+        let found = store.recovered.next_seq.0 - 1;
+        assert!(found >= committed && committed >= seen);
+        let mut reader = store.day.log(LOG).reader_unbounded().unwrap();
+        assert_eq!(check_read(&mut reader, 1), found);
+        store.commit();
+        seen = found;
+    }
+}
+
+#[test]
+fn after_a_reboot_a_hot_tier_on_disk_is_not_trusted() {
+    let dir = scratch();
+    let spec = small(dir.path(), 64 << 10);
+    let mut store = Fixture::open(&spec).unwrap();
+    let mut positions = Vec::new();
+    for seq in 1..=10 {
+        positions.push(store.append(seq).unwrap().position);
+    }
+    store.commit();
+    store.step();
+    positions.push(store.append(11).unwrap().position);
+    store.commit();
+    store.day.control().pretend_reboot();
+    store.kill();
+    // The hot tier is longer and whole: kept. (Its control page vouches for nothing.)
+    let mut store = Fixture::open(&spec).unwrap();
+    assert_eq!(store.recovered.next_seq, Seq(12));
+    store.append(12).unwrap();
+    store.day.control().pretend_reboot();
+    store.kill();
+    // Pages of it never reached the disk: the archive is longer, and decides.
+    flip(&hot_file(&spec), positions[4], 2);
+    let store = Fixture::open(&spec).unwrap();
+    assert_eq!(store.recovered.next_seq, Seq(11));
+    assert!(store.recovered.from_archive);
+    assert_eq!(store.day.control().committed(LOG).seq, Seq(10));
+}
+
+#[test]
+fn the_lock_outlives_the_day_while_something_can_write() {
+    let dir = scratch();
+    let spec = DaySpec::small(dir.path());
+    let Fixture { day, writer, archiver, .. } = Fixture::open(&spec).unwrap();
+    drop((day, archiver));
+    let view = DayView::open(&spec.data.join(&spec.date)).unwrap();
+    assert!(view.is_running());
+    assert!(matches!(Day::open(&spec, Nanos(1)), Err(StoreError::Locked { .. })));
+    drop(writer);
+    assert!(!view.is_running());
+    Day::open(&spec, Nanos(1)).unwrap();
+}
+
+#[test]
+fn a_moved_data_directory_keeps_its_hot_tier_and_a_copied_one_does_not_get_it() {
+    let dir = scratch();
+    let (spec, _) = killed(dir.path(), 5, true);
+    let copy = DaySpec { data: dir.path().join("copy"), ..spec.clone() };
+    std::fs::create_dir_all(copy.data.join(&spec.date)).unwrap();
+    for entry in std::fs::read_dir(spec.data.join(&spec.date)).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.data.join(&spec.date).join(path.file_name().unwrap())).unwrap();
+    }
+    let refusal = Fixture::open(&copy).err().expect("refused").to_string();
+    assert!(refusal.contains("is the hot directory of"), "{refusal}");
+    std::fs::remove_dir_all(&copy.data).unwrap();
+    std::fs::rename(&spec.data, &copy.data).unwrap();
+    assert_eq!(Fixture::open(&copy).unwrap().recovered.next_seq, Seq(6));
+}
+
+#[test]
+fn what_threads_need_can_be_sent() {
+    fn send<T: Send>() {}
+    fn share<T: Send + Sync>() {}
+    send::<Writer>();
+    send::<Reader>();
+    send::<Archiver>();
+    send::<Preparer>();
+    share::<Log>();
+    share::<Control>();
+    share::<Day>();
+}
+
+#[test]
+fn the_medium_is_told() {
+    let dir = scratch();
+    let day = Day::open(&DaySpec::small(dir.path()), Nanos(7)).unwrap();
+    let in_memory = dir.path().starts_with("/dev/shm");
+    assert_eq!(day.medium() == Medium::Memory, in_memory);
+    assert_eq!(day.control().started(), Nanos(7));
+}
+
+/// `store.md`, table by table: whoever changes a number changes both.
+#[test]
+fn format_is_as_the_page_says() {
+    let dir = scratch();
+    let spec = DaySpec { hot_segments_max: 5, ..small(dir.path(), 8192) };
+    let mut store = Fixture::open(&spec).unwrap();
+    let log_id = store.day.log(LOG).options().log_id;
+    store.writer.append(0x1234, 0x5678, Nanos(0x0102_0304), 9, 5, |p| p.fill(0xAB)).unwrap();
+    let long = 8192 - 4096 - HEADER_BYTES;
+    store.writer.append(1, 0, Nanos(0), 9, long, |p| p.fill(1)).unwrap(); // pads segment 0
+    store.commit();
+    store.step();
+    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let half = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+
+    let hot = std::fs::read(hot_file(&spec)).unwrap();
+    let archived = std::fs::read(store.day.dir().join("command-0000000000.seg")).unwrap();
+    assert_eq!(hot, archived);
+    assert_eq!(&hot[0..8], b"RIALTOSG");
+    assert_eq!((half(&hot, 8), half(&hot, 12)), (1, crc32c::crc32c(&hot[16..48])));
+    assert_eq!((word(&hot, 16), word(&hot, 24), word(&hot, 32)), (log_id, 0, 8192));
+    assert_eq!(&hot[40..48], b"command\0");
+    assert!(hot[48..4096].iter().all(|&b| b == 0));
+
+    let record = &hot[4096..4160];
+    assert_eq!((half(record, 0), half(record, 4)), (37, crc32c::crc32c(&record[8..37])));
+    assert_eq!((word(record, 8), word(record, 16), half(record, 24)), (1, 0x0102_0304, 9));
+    assert_eq!(record[28..32], [0x34, 0x12, 0x78, 0x56]);
+    assert_eq!(record[32..37], [0xAB; 5]);
+    assert_eq!(record[37..], [0; 27]);
+    let pad = &hot[4160..];
+    assert_eq!((half(pad, 0), half(pad, 4)), (4032, crc32c::crc32c(&pad[8..32])));
+    assert_eq!((word(pad, 8), word(pad, 16), half(pad, 24)), (2, 0, 0));
+    assert_eq!(pad[28..32], [0xFF, 0xFF, 0, 0]);
+    assert!(pad[32..].iter().all(|&b| b == 0));
+
+    let page = std::fs::read(store.day.hot_dir().join("control")).unwrap();
+    assert_eq!(&page[0..8], b"RIALTOCP");
+    let pid = u64::from(std::process::id());
+    assert_eq!((word(&page, 8), word(&page, 16), word(&page, 24)), (1, pid, 1));
+    let end = 2 * 8192 + 4096;
+    for at in [0, 128, 256] {
+        assert_eq!((word(&page, 128 + at), word(&page, 128 + at + 8)), (2, end), "mark at {at}");
+    }
+    let constants = (word(&page, 512), word(&page, 520), word(&page, 528));
+    assert_eq!(constants, (log_id, 8192, 5));
+    assert_eq!(word(&page, 536), end);
+    store.day.control().counter(63).store(77, Ordering::Relaxed);
+    let page = std::fs::read(store.day.hot_dir().join("control")).unwrap();
+    assert_eq!(word(&page, 1152 + 63 * 8), 77);
+    let owner = store.day.dir().as_os_str().as_encoded_bytes();
+    assert_eq!(word(&page, 64), owner.len() as u64);
+    assert_eq!(&page[1664..1664 + owner.len()], owner);
+
+    let file = std::fs::read(store.day.dir().join("command.confirmed")).unwrap();
+    let slots = [&file[..64], &file[4096..4160]];
+    let newest = slots.iter().max_by_key(|s| word(s, 16)).unwrap();
+    assert_eq!(&newest[0..8], b"RIALTOCF");
+    assert_eq!((half(newest, 8), half(newest, 12)), (1, crc32c::crc32c(&newest[16..])));
+    assert_eq!((word(newest, 24), word(newest, 32)), (log_id, 8192));
+    assert_eq!((word(newest, 40), word(newest, 48), word(newest, 56)), (end, 2, 0));
+    let note = std::fs::read_to_string(store.day.dir().join("hot")).unwrap();
+    assert_eq!(Path::new(note.trim_end()), store.day.hot_dir());
 }
