@@ -1,6 +1,10 @@
 //! One integration binary; each module is a suite.
 
+mod alloc;
+mod broker;
 mod codecs;
 mod golden;
-mod broker;
+mod hostile;
+mod journeys;
 mod tidy;
+mod venue;

@@ -1,0 +1,107 @@
+//! No allocation from received datagram to sent report and multicast, once warm.
+//!
+//! A counting allocator for the whole test binary, with a counter per thread; what is counted is the
+//! duty cycles of the order path and nothing of the test's own. The network in memory takes its
+//! buffers from a pool, so it needs no exception.
+
+use crate::venue::{MS, Options, Venue, client::*};
+use rialto::gateway::Rate;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+struct Counting;
+
+thread_local! {
+    // Const and without a destructor: the allocator may use it at any time of a thread's life.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // `try_with` fails only while the thread ends: nobody measures then.
+    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: every call goes to the system allocator with the same arguments; counting touches a
+// thread-local number only and does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above; `pointer` came from `System` through this allocator.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: as above; `pointer` came from `System` through this allocator.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn calls() -> u64 {
+    CALLS.with(Cell::get)
+}
+
+/// Cycles of the order path until it is idle; allocator calls in them.
+fn counted(venue: &mut Venue) -> u64 {
+    let before = calls();
+    while venue.cycle() > 0 {}
+    calls() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = calls();
+    drop(std::hint::black_box(vec![1u8, 2, 3]));
+    assert_eq!(calls() - before, 2);
+}
+
+#[test]
+fn nothing_is_allocated_between_datagram_and_report() {
+    let rate = Rate { per_second: 1_000_000, burst: 100_000 };
+    let mut venue = Venue::with(Options { rate, segment_bytes: 64 << 20, ..Options::default() });
+    let (mut maker, mut taker) = (venue.client(0), venue.client(1));
+    maker.login(&mut venue);
+    taker.login(&mut venue);
+    let mut total = 0;
+    let mut worst = (0, 0);
+    for round in 0..2_000u32 {
+        // Rests, is replaced, trades, is cancelled; a refusal, a gap, nonsense, a repeat, a replay.
+        let urn = round * 4;
+        let orders =
+            [sell(urn + 1, 1_000_000), replace(urn + 1, urn + 2, 1_000_100), buy(urn + 3, 999_000)];
+        maker.send(&[&orders[0], &orders[1], &orders[2], &cancel(urn + 3), b"nonsense"]);
+        taker.send(&[&buy(round * 2 + 1, 1_000_100), &buy(round * 2 + 2, 1)]);
+        if round % 10 == 0 {
+            taker.next += 3;
+            maker.heartbeat();
+            maker.request(round as u64 + 1, 5);
+            let repeated = maker.packet(1, &[&orders[0]]);
+            maker.send_raw(&repeated);
+        }
+        let here = counted(&mut venue);
+        if round >= 200 {
+            total += here;
+            if here > 0 {
+                worst = (round, here);
+            }
+        }
+        maker.take();
+        taker.take();
+        venue.run(MS / 4);
+    }
+    assert_eq!(total, 0, "allocator calls in 1,800 rounds; last in round, calls: {worst:?}");
+    assert!(venue.publisher.counters().messages > 6_000);
+    venue.engine.exchange().check();
+}
