@@ -381,7 +381,3 @@ fn symbol_state<S: EventSink>(state: &mut State, out: &mut Output<'_, S>, m: &Sy
     let SymbolState { locate, state, reason, .. } = *m;
     out.public(TradingAction { locate, state, zero: 0, reason, symbol });
 }
-
-#[cfg(test)]
-#[path = "exchange_tests.rs"]
-mod tests;

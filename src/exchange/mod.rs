@@ -34,6 +34,8 @@ mod price_level;
 mod risk;
 mod session;
 pub mod state_hash;
+#[cfg(test)]
+mod tests;
 pub mod view;
 mod wallet;
 
