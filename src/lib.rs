@@ -2,26 +2,28 @@
 
 #[macro_use]
 mod layout;
-pub mod agent;
-pub mod board;
-pub mod clock;
-#[cfg(feature = "cli")]
-pub mod config;
-pub mod counters;
-pub mod engine;
-pub mod exchange;
-#[cfg(feature = "cli")]
-pub mod flow;
-pub mod gateway;
-pub mod net;
-pub mod ring;
-pub mod sequencer;
-pub mod store;
-pub mod timer;
 pub mod types;
+pub mod clock;
+pub mod agent;
+pub mod ring;
+pub mod counters;
+pub mod net;
 pub mod wire;
+pub mod exchange;
+pub mod store;
+pub mod board;
+pub mod gateway;
+pub mod sequencer;
+pub mod engine;
 pub mod publisher;
 pub mod retransmitter;
+pub mod timer;
+pub mod replay;
+#[cfg(feature = "cli")]
+pub mod config;
+#[cfg(feature = "cli")]
+pub mod topology;
 pub mod broker;
 pub mod subscriber;
-pub mod replay;
+#[cfg(feature = "cli")]
+pub mod flow;

@@ -78,6 +78,15 @@ pub struct Replayed {
     pub feed_next: u64,
 }
 
+/// The day's Genesis.
+pub fn genesis(view: &DayView) -> Result<Genesis, ReplayError> {
+    let mut commands = view.log(LogIndex::Command).reader()?;
+    match commands.next()?.and_then(|first| Command::decode(first.kind, first.payload)) {
+        Some(Command::Genesis(bytes)) => Ok(Genesis::decode(bytes)?),
+        _ => Err(ReplayError::NoGenesis),
+    }
+}
+
 /// Replays the day up to `until`; hands each event to `on_event`. With `verify`, each event is
 /// compared with the record of the event log (all but the link to the session's previous report,
 /// which is a position); events that the log does not hold yet are no difference: recovery writes
@@ -89,20 +98,12 @@ pub fn replay(
     mut on_event: impl FnMut(Nanos, &Event),
     mut progress: impl FnMut(Seq),
 ) -> Result<Replayed, ReplayError> {
+    let mut exchange = Exchange::new(&genesis(view)?)?;
     let mut commands = view.log(LogIndex::Command).reader()?;
-    let (mut exchange, mut seq, mut time) = match commands.next()? {
-        Some(first) => match Command::decode(first.kind, first.payload) {
-            Some(Command::Genesis(bytes)) => {
-                (Exchange::new(&Genesis::decode(bytes)?)?, first.seq, first.time)
-            }
-            _ => return Err(ReplayError::NoGenesis),
-        },
-        None => return Err(ReplayError::NoGenesis),
-    };
+    let (mut seq, mut time) = (Seq(0), Nanos(0));
     let log = if verify { Some(view.log(LogIndex::Event).reader()?) } else { None };
     let mut sink =
         Checker { log, made: 0, verified: 0, feed: 0, fault: None, on_event: &mut on_event };
-    commands.seek(0);
     while let Some(record) = commands.next()? {
         match until {
             Until::Seq(last) if record.seq > last => break,

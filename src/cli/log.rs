@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use rialto::exchange::command::Command;
 use rialto::exchange::event::{Event, EventBody};
 use rialto::exchange::genesis::Genesis;
+use rialto::replay::genesis;
 use rialto::store::{DayView, LogIndex, Record};
 use rialto::types::Nanos;
 use std::io::Write;
@@ -64,11 +65,7 @@ fn is_broken_pipe(e: &anyhow::Error) -> bool {
 fn print(a: &Arguments, view: &DayView, out: &mut impl Write) -> anyhow::Result<()> {
     let mut commands = view.log(LogIndex::Command).reader()?;
     let mut events = view.log(LogIndex::Event).reader()?;
-    let midnight = match commands.next()? {
-        Some(r) => Genesis::decode(r.payload).map(|g| g.midnight).unwrap_or(Nanos(0)),
-        None => Nanos(0),
-    };
-    commands.seek(0);
+    let midnight = genesis(view)?.midnight;
     let mut printed = 0;
     let enough = |printed: u64| a.count.is_some_and(|n| printed >= n);
     loop {

@@ -2,8 +2,10 @@
 
 mod config;
 mod log;
+mod mirror;
 mod order;
 mod replay;
+mod run;
 mod text;
 
 use clap::{Parser, Subcommand};
@@ -21,19 +23,24 @@ pub struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Run(run::Arguments),
     /// Checks a configuration, or tells every fault in it
     Config(config::Arguments),
     Order(order::Arguments),
     Replay(replay::Arguments),
     Log(log::Arguments),
+    #[command(hide = true)]
+    Mirror(mirror::Arguments),
 }
 
 /// Runs the command asked for.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
+        Command::Run(a) => run::run(a),
         Command::Config(a) => config::run(a),
         Command::Order(a) => order::run(a),
         Command::Replay(a) => replay::run(a),
         Command::Log(a) => log::run(a),
+        Command::Mirror(a) => mirror::run(a),
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use rialto::exchange::Exchange;
 use rialto::exchange::event::{Event, EventBody};
-use rialto::replay::{Replayed, Until, replay};
+use rialto::replay::{Replayed, Until, genesis, replay};
 use rialto::store::DayView;
 use rialto::types::*;
 use std::path::PathBuf;
@@ -47,13 +47,12 @@ pub struct Arguments {
 pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     let view = DayView::open(&a.dir)
         .with_context(|| format!("{} cannot be read as a day", a.dir.display()))?;
-    let midnight = || first_midnight(&view);
     let until = match &a.at {
         None => Until::End,
         Some(text) if text.contains(':') => {
             let of_day = parse_time(text)
                 .with_context(|| format!("--at {text}: write HH:MM:SS[.fraction], or a number"))?;
-            Until::Time(midnight()?.plus(of_day))
+            Until::Time(genesis(&view)?.midnight.plus(of_day))
         }
         Some(text) => Until::Seq(Seq(text
             .parse()
@@ -84,11 +83,6 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn first_midnight(view: &DayView) -> anyhow::Result<Nanos> {
-    let done = replay(view, Until::Seq(Seq(1)), false, |_, _| {}, |_| {})?;
-    Ok(done.exchange.genesis().midnight)
 }
 
 fn state_json(done: &Replayed) -> serde_json::Value {

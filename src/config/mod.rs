@@ -160,8 +160,8 @@ pub struct SessionConfig {
     pub spec: SessionSpec,
     /// Login key. Never printed, never logged.
     pub key: [u8; 32],
-    /// Sources that may log in; empty = any.
-    pub allow: Vec<Ipv4Addr>,
+    /// Networks that may log in: address and prefix length.
+    pub allow: Vec<(Ipv4Addr, u8)>,
     /// Messages per second.
     pub rate: u32,
     /// Burst, messages.
@@ -175,6 +175,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Six characters of the feed's session name.
     pub name: Alpha<6>,
+    /// Incarnation of the session names: `A`, or a later letter after memory was lost.
+    pub incarnation: u8,
     /// Directory of the day directories.
     pub data: PathBuf,
     /// Hot tier.

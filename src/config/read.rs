@@ -53,6 +53,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     Some(Config {
         path: path.to_path_buf(),
         name: venue.name,
+        incarnation: venue.incarnation,
         data: venue.data,
         hot: venue.hot,
         degraded_allowed: venue.degraded_allowed,
@@ -76,6 +77,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
 
 struct Venue {
     name: Alpha<6>,
+    incarnation: u8,
     data: PathBuf,
     hot: HotTier,
     degraded_allowed: bool,
@@ -88,6 +90,9 @@ fn read_venue(base: &Path, table: Table, faults: &mut Faults) -> Option<Venue> {
     let mut s = Section::new("venue", table);
     let path = |t: &str| (!t.is_empty()).then(|| base.join(t));
     let name = s.alpha("name", Some(Alpha(*b"RIALTO")), "the feed's session name");
+    let incarnation = s.text_with("incarnation", Some(b'A'), "must be a letter A to Z", |t| {
+        t.bytes().next().filter(|b| t.len() == 1 && b.is_ascii_uppercase())
+    });
     let data = s.text_with("data", Some(base.join("data")), "must name a directory", path);
     let hot = s.text_with("hot", Some(HotTier::Auto), "must be \"auto\" or a directory", |t| {
         if t == "auto" { Some(HotTier::Auto) } else { path(t).map(HotTier::Directory) }
@@ -133,6 +138,7 @@ fn read_venue(base: &Path, table: Table, faults: &mut Faults) -> Option<Venue> {
     s.finish(faults);
     Some(Venue {
         name: name?,
+        incarnation: incarnation?,
         data: data?,
         hot: hot?,
         degraded_allowed,
@@ -456,7 +462,7 @@ fn read_sessions(
                 .map(|i| AccountSlot(i as u16))
         });
         let key = s.secret("key", true);
-        let allow = s.addresses("allow");
+        let allow = s.networks("allow");
         let rate = s.number("rate", Some(RATE_DEFAULT), 1..=10_000_000, "messages per second");
         let burst = s.number("burst", Some(BURST_DEFAULT), 1..=10_000_000, "messages");
         let read = || {

@@ -232,19 +232,21 @@ impl Section {
         })
     }
 
-    pub(super) fn addresses(&mut self, key: &'static str) -> Vec<Ipv4Addr> {
-        let allowed = "must be a list of IPv4 addresses such as [\"10.0.0.7\"]";
+    /// Networks as (address, prefix length); at least one.
+    pub(super) fn networks(&mut self, key: &'static str) -> Vec<(Ipv4Addr, u8)> {
+        let allowed = "must be a list of IPv4 addresses or networks such as [\"10.0.0.7\", \
+                       \"10.1.0.0/16\"]; [\"0.0.0.0/0\"] = any";
         let mut out = Vec::new();
         match self.take(key) {
-            None => {}
-            Some(Value::Array(items)) => {
+            Some(Value::Array(items)) if !items.is_empty() => {
                 for item in items {
-                    match item.as_str().and_then(|t| t.parse().ok()) {
-                        Some(ip) => out.push(ip),
+                    match item.as_str().and_then(network) {
+                        Some(network) => out.push(network),
                         None => self.fault(key, Some(item.to_string()), allowed),
                     }
                 }
             }
+            None => self.fault(key, None, format!("is missing; {allowed}")),
             Some(other) => self.fault(key, Some(other.to_string()), allowed),
         }
         out
@@ -320,6 +322,12 @@ impl Section {
         }
         faults.append(&mut self.faults);
     }
+}
+
+fn network(text: &str) -> Option<(Ipv4Addr, u8)> {
+    let (address, prefix) = text.split_once('/').unwrap_or((text, "32"));
+    let prefix = prefix.parse().ok().filter(|&p| p <= 32)?;
+    Some((address.parse().ok()?, prefix))
 }
 
 /// A left-justified name of A-Z and 0-9.

@@ -28,6 +28,7 @@ pub use egress::{Egress, EgressCounters, EgressLinks};
 pub use ingress::{Ingress, IngressCounters};
 pub use replay::{Replayer, ReplayerCounters};
 pub use session_auth::Entropy;
+pub use translate::report_of;
 
 use crate::types::*;
 use std::net::{Ipv4Addr, SocketAddrV4};

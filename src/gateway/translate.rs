@@ -71,7 +71,7 @@ fn enter(m: &ouch::Enter) -> command::Enter {
 /// The report that an event is to its session; `timestamp` in ns since midnight. `None` for events
 /// that are no report (the table in `event.rs`).
 #[inline]
-pub(super) fn report_of(event: &Event, timestamp: u64) -> Option<Outbound> {
+pub fn report_of(event: &Event, timestamp: u64) -> Option<Outbound> {
     Some(match &event.body {
         EventBody::SessionMark(m) => {
             Outbound::SystemEvent(ouch::SystemEvent { timestamp, code: m.code })

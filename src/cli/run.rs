@@ -1,0 +1,154 @@
+//! `rialto run`: the venue, until SIGTERM.
+
+use super::text::grouped;
+use anyhow::Context;
+use clap::Args;
+use rialto::clock::SystemClock;
+use rialto::config::Config;
+use rialto::counters::Distribution;
+use rialto::store::{LogIndex, Medium};
+use rialto::topology::Venue;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Runs the venue until SIGTERM or SIGINT
+///
+/// Stopping is silent: no session is logged off, no feed is ended. The next start of the same day
+/// resumes both.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  rialto run --config rialto.toml
+  rialto run --config /etc/rialto/rialto.toml &
+  cat data/*/status.json                     where it stands, rewritten every 200 ms")]
+pub struct Arguments {
+    /// Configuration file
+    #[arg(long, default_value = "rialto.toml")]
+    config: PathBuf,
+    /// Drop this share of received datagrams, parts per million (to test clients)
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=900_000))]
+    loss_ppm: u32,
+}
+
+/// How often the status file is rewritten.
+const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+
+pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
+    let mut config = Config::load(&a.config)?;
+    config.loss_ppm = a.loss_ppm;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, stop.clone()).context("handle signals")?;
+    }
+    let venue = Venue::start(&config, SystemClock::new())?;
+    let facts = &venue.facts;
+    println!("day {}", facts.day.display());
+    if facts.medium == Medium::Degraded {
+        eprintln!("rialto: degraded: the hot tier lies on a disk; expect stalls of milliseconds");
+    }
+    if let Some(cut) = &facts.cut {
+        eprintln!("rialto: cut a torn tail off {} at {}: {}", cut.path.display(), cut.at, cut.why);
+    }
+    if facts.configuration_differs {
+        eprintln!(
+            "rialto: the configuration has changed since this day began; it counts from the next day on"
+        );
+    }
+    println!(
+        "ready: orders on {} (udp), feed {} and {}, repair {}, durability {:?}, hot tier {:?}, {} commands recovered in {} ms",
+        config.gateway.listen,
+        config.feed.a,
+        config.feed.b,
+        config.feed.repair,
+        config.durability,
+        facts.medium,
+        grouped(facts.commands),
+        facts.recovery_ns / 1_000_000
+    );
+    let scheduling = scheduling(&config);
+    let file = facts.day.join("status.json");
+    while !stop.load(Ordering::Acquire) && venue.is_running() {
+        write_status(&file, &status(&venue, &scheduling, "running"))?;
+        std::thread::sleep(STATUS_INTERVAL);
+    }
+    let last = status(&venue, &scheduling, "stopped");
+    // A panic of an agent is told with its name; the exit code says so too.
+    venue.stop()?;
+    write_status(&file, &last)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The scheduling mode that latencies were taken in, in words.
+fn scheduling(config: &Config) -> String {
+    let pinned = config.threads.iter().filter(|t| t.cpu.is_some()).count();
+    let idle: Vec<String> =
+        config.threads.iter().map(|t| format!("{:?}", t.idle).to_lowercase()).collect();
+    let cpus = std::thread::available_parallelism().map_or(0, |n| n.get());
+    format!(
+        "ordinary scheduling, {} threads, {pinned} pinned, idle {}, {cpus} CPUs shared",
+        config.threads.len(),
+        idle.join("/")
+    )
+}
+
+fn status(venue: &Venue, scheduling: &str, state: &str) -> Value {
+    let mut agents = Map::new();
+    for set in &venue.counters {
+        let mut values = Map::new();
+        set.visit(&mut |name, value| {
+            values.insert(name.into(), value.into());
+        });
+        agents.insert(set.agent().into(), values.into());
+    }
+    let mut threads = Map::new();
+    for runner in venue.runners() {
+        let values: Map<String, Value> =
+            runner.counters().values().iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
+        threads.insert(runner.name().into(), values.into());
+    }
+    let control = venue.control();
+    let log = |log| {
+        json!({
+            "written": control.written(log).seq.0,
+            "committed": control.committed(log).seq.0,
+            "archived": control.archived(log).seq.0,
+            "backlog_percent": control.backlog(log).percent(),
+        })
+    };
+    let (hashed, state_hash) = venue.status.state_hash();
+    json!({
+        "state": state,
+        "pid": std::process::id(),
+        "path": "udp",
+        "scheduling": scheduling,
+        "commands_applied": venue.status.applied().0,
+        "open_orders": venue.status.open_orders(),
+        "state_hash": { "command": hashed.0, "hash": format!("{state_hash:016x}") },
+        "feed_next": venue.released.get() + 1,
+        "command_log": log(LogIndex::Command),
+        "event_log": log(LogIndex::Event),
+        "archive_error": control.archive_failed(),
+        "inside_ns": percentiles(&venue.inside),
+        "agents": agents,
+        "threads": threads,
+    })
+}
+
+fn percentiles(d: &Distribution) -> Value {
+    let at = |per_million| d.at_per_million(per_million);
+    json!({
+        "p50": at(500_000), "p90": at(900_000), "p99": at(990_000), "p999": at(999_000),
+        "max": d.max(), "samples": d.count(),
+    })
+}
+
+/// Whole or not at all, for whoever reads at the same time.
+fn write_status(path: &Path, status: &Value) -> anyhow::Result<()> {
+    let temporary = path.with_extension("json.new");
+    std::fs::write(&temporary, format!("{status:#}\n"))
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .with_context(|| format!("write {}", path.display()))
+}
