@@ -1,6 +1,7 @@
 //! Commands of the binary. Each file holds one: its arguments, its help with examples, its verb.
 
 mod config;
+mod demo;
 mod log;
 mod mirror;
 mod order;
@@ -23,6 +24,7 @@ pub struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Demo(demo::Arguments),
     Run(run::Arguments),
     /// Checks a configuration, or tells every fault in it
     Config(config::Arguments),
@@ -36,6 +38,7 @@ enum Command {
 /// Runs the command asked for.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
+        Command::Demo(a) => demo::run(a),
         Command::Run(a) => run::run(a),
         Command::Config(a) => config::run(a),
         Command::Order(a) => order::run(a),

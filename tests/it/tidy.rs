@@ -286,11 +286,11 @@ fn expand(rest: &str, base: &[String], named: &mut Vec<Vec<String>>) {
     }
     let mut path = base.to_vec();
     path.push(word.clone());
-    if let Some(after) = rest[word.len()..].strip_prefix("::") {
-        if path.len() < 2 {
-            expand(after, &path, named);
-            return;
-        }
+    if let Some(after) = rest[word.len()..].strip_prefix("::")
+        && path.len() < 2
+    {
+        expand(after, &path, named);
+        return;
     }
     named.push(path);
 }

@@ -1,0 +1,140 @@
+//! The exchange of a demo: a child process that runs `rialto run`, as an operator would.
+
+use super::plan::Plan;
+use anyhow::{Context, bail};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// How to end it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Signal {
+    /// SIGTERM: goes silent.
+    Term,
+    /// SIGKILL: dies where it stands.
+    Kill,
+}
+
+/// The running child.
+pub struct Exchange {
+    child: Child,
+    lines: Receiver<String>,
+    /// Directory of the day, from the ready line.
+    pub day: PathBuf,
+    /// The ready line itself.
+    pub ready: String,
+    loss_ppm: u32,
+    config: PathBuf,
+}
+
+impl Exchange {
+    /// Starts it and waits until it is ready.
+    pub fn start(plan: &Plan, loss_ppm: u32) -> anyhow::Result<Exchange> {
+        let (child, lines) = spawn(&plan.config, loss_ppm)?;
+        let mut exchange = Exchange {
+            child,
+            lines,
+            day: PathBuf::new(),
+            ready: String::new(),
+            loss_ppm,
+            config: plan.config.clone(),
+        };
+        exchange.wait_ready()?;
+        Ok(exchange)
+    }
+
+    fn wait_ready(&mut self) -> anyhow::Result<()> {
+        loop {
+            match self.lines.recv_timeout(Duration::from_secs(60)) {
+                Ok(line) => {
+                    if let Some(day) = line.strip_prefix("day ") {
+                        self.day = PathBuf::from(day);
+                    } else if line.starts_with("ready") {
+                        self.ready = line;
+                        return Ok(());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => bail!("the exchange is not ready after 60 s"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait()?;
+                    bail!(
+                        "the exchange ended before it was ready: {status}; its reason stands above"
+                    )
+                }
+            }
+        }
+    }
+
+    /// Ends the process and waits for its end.
+    pub fn stop(&mut self, signal: Signal) -> anyhow::Result<()> {
+        match signal {
+            Signal::Kill => self.child.kill()?,
+            Signal::Term => super::terminate(&self.child)?,
+        }
+        let status = self.child.wait()?;
+        if signal == Signal::Term && !status.success() {
+            bail!("the exchange ended with {status}");
+        }
+        Ok(())
+    }
+
+    /// Starts it again on the same day; does not wait.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        (self.child, self.lines) = spawn(&self.config, self.loss_ppm)?;
+        Ok(())
+    }
+
+    /// Error when the process has ended by itself.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => {
+                bail!("the exchange ended by itself: {status}; its reason stands above")
+            }
+        }
+    }
+
+    /// What it says about itself.
+    pub fn status(&self) -> anyhow::Result<Value> {
+        let path = self.day.join("status.json");
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // Ended already on the good path; a demo that fails must not leave a venue behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(config: &PathBuf, loss_ppm: u32) -> anyhow::Result<(Child, Receiver<String>)> {
+    let program = std::env::current_exe().context("find this program's file")?;
+    let mut child = Command::new(program)
+        .arg("run")
+        .arg("--config")
+        .arg(config)
+        .arg("--loss-ppm")
+        .arg(loss_ppm.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("start the exchange")?;
+    let out = child.stdout.take().context("the exchange's output")?;
+    let (tx, rx) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines() {
+            let Ok(line) = line else { break };
+            if tx.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    Ok((child, rx))
+}

@@ -1,0 +1,116 @@
+//! What a demo runs on: ports, groups, directories and the configuration that the exchange gets.
+
+use anyhow::Context;
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::path::{Path, PathBuf};
+
+/// Brokers of a demo, each a firm with one account and one session.
+pub const BROKERS: usize = 4;
+
+/// Where everything is.
+pub struct Plan {
+    /// Directory of this run: configuration, logs, mirrors' results.
+    pub dir: PathBuf,
+    /// Hot tier of the logs.
+    pub hot: PathBuf,
+    /// Gateway.
+    pub gateway: SocketAddrV4,
+    /// Repair.
+    pub repair: SocketAddrV4,
+    /// Lines A and B.
+    pub groups: [SocketAddrV4; 2],
+    /// Configuration file.
+    pub config: PathBuf,
+    /// Symbols, locate = index + 1.
+    pub symbols: Vec<String>,
+}
+
+/// User name of a broker's session.
+pub fn user(broker: usize) -> String {
+    format!("BRK{:03}", broker + 1)
+}
+
+/// Test key of a broker's session: nothing secret in a demo on loopback.
+pub fn key(broker: usize) -> [u8; 32] {
+    [broker as u8 + 1; 32]
+}
+
+impl Plan {
+    /// Finds free ports, makes the directory and writes the configuration.
+    pub fn make(symbols: Vec<String>, durability: &str) -> anyhow::Result<Plan> {
+        let id = std::process::id();
+        let dir = std::env::temp_dir().join(format!("rialto-demo-{id}"));
+        std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        let shm = Path::new("/dev/shm");
+        let hot =
+            if shm.is_dir() { shm.join(format!("rialto-demo-{id}")) } else { dir.join("hot") };
+        let [gateway, repair, line_a, line_b] = free_ports()?;
+        let host = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        // Organisation-local scope (RFC 2365), a pair per process, so that demos do not mix.
+        let pair = (id % 250) as u8;
+        let group = |line, port| SocketAddrV4::new(Ipv4Addr::new(239, 192, pair, line), port);
+        let plan = Plan {
+            config: dir.join("rialto.toml"),
+            dir,
+            hot,
+            gateway: host(gateway),
+            repair: host(repair),
+            groups: [group(1, line_a), group(2, line_b)],
+            symbols,
+        };
+        std::fs::write(&plan.config, plan.text(durability))
+            .with_context(|| format!("write {}", plan.config.display()))?;
+        Ok(plan)
+    }
+
+    /// Takes everything away again.
+    pub fn remove(&self) {
+        // Nothing of the demo is worth an error at its end.
+        let _ = std::fs::remove_dir_all(&self.dir);
+        let _ = std::fs::remove_dir_all(&self.hot);
+    }
+
+    fn text(&self, durability: &str) -> String {
+        let mut t = String::new();
+        let _ = write!(
+            t,
+            "# Written by `rialto demo`.\n[venue]\nname = \"RIALTO\"\ndata = \"data\"\nhot = {:?}\n\
+             durability = \"{durability}\"\ntest_keys = true\n\n[capacity]\norders_max = 400000\n\
+             price_pages_max = 256\nsegment_mib = 32\nhot_segments_max = 64\n\n[gateway]\n\
+             listen = \"{}\"\n\n[feed]\na = \"{}\"\nb = \"{}\"\nrepair = \"{}\"\n\
+             repair_bytes_per_second = 50000000\n",
+            self.hot, self.gateway, self.groups[0], self.groups[1], self.repair
+        );
+        for symbol in &self.symbols {
+            let _ = write!(t, "\n[[symbol]]\nname = \"{symbol}\"\nprotection = \"5.00\"\n");
+        }
+        for broker in 0..BROKERS {
+            let (firm, user) = (format!("FRM{}", broker + 1), user(broker));
+            let _ = write!(
+                t,
+                "\n[[firm]]\nname = \"{firm}\"\n\n[[account]]\nname = \"ACC{}\"\nfirm = \"{firm}\"\n\
+                 cash = \"100000000000.00\"\nshares = 1000000000\norder_quantity_max = 500000\n\n\
+                 [[session]]\nuser = \"{user}\"\nfirm = \"{firm}\"\naccount = \"ACC{}\"\nkey = \"{}\"\n\
+                 allow = [\"127.0.0.1\"]\nrate = 1000000\nburst = 1000000\n",
+                broker + 1,
+                broker + 1,
+                format!("{:02x}", broker + 1).repeat(32),
+            );
+        }
+        t
+    }
+}
+
+fn free_ports() -> anyhow::Result<[u16; 4]> {
+    // Held together until all are known, so that the kernel gives four different ones.
+    let mut held = Vec::new();
+    let mut ports = [0; 4];
+    for port in &mut ports {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+            .context("no UDP socket on 127.0.0.1: the demo needs the loopback interface")?;
+        *port = socket.local_addr()?.port();
+        held.push(socket);
+    }
+    Ok(ports)
+}
