@@ -6,5 +6,6 @@ mod codecs;
 mod golden;
 mod hostile;
 mod journeys;
+mod model;
 mod tidy;
 mod venue;
