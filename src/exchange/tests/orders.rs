@@ -382,3 +382,20 @@ fn the_largest_reference_is_the_last() {
         ],
     );
 }
+
+/// The worked cases of `exchange.md`, as they stand there.
+#[test]
+fn worked_cases_of_the_page() {
+    let page = include_str!("../exchange.md");
+    let table = page.split("## Worked cases").nth(1).expect("the section");
+    let mut case = Case::open(&fixture::genesis());
+    let mut rows = 0;
+    for line in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let events = case.run(cells[1].trim_matches('`'));
+        let events: Vec<String> = events.iter().map(|event| format!("`{event}`")).collect();
+        assert_eq!(cells[2], events.join("<br>"), "{line}");
+        rows += 1;
+    }
+    assert_eq!(rows, 16);
+}
