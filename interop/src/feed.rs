@@ -34,6 +34,8 @@ pub struct Options {
     pub ask_again: Duration,
     /// Stop after so many messages in order; `None` = at the end of session.
     pub messages: Option<u64>,
+    /// Stop when nothing is missing and no message came for so long, heartbeats or not.
+    pub idle: Option<Duration>,
     /// Stop when nothing at all was heard for so long.
     pub silence: Duration,
     /// Stop in any case after so long.
@@ -164,12 +166,15 @@ pub fn follow(options: &Options) -> Result<Report> {
     let mut waiting: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
     let (mut next, mut known) = (1u64, 1u64);
     let started = Instant::now();
-    let (mut heard, mut asked) = (started, started);
+    let (mut heard, mut asked, mut moved) = (started, started, started);
     let wanted = options.session.as_bytes();
     loop {
         let now = Instant::now();
         let enough = options.messages.is_some_and(|messages| next > messages);
         if enough || (report.ended && next == known) {
+            break;
+        }
+        if next == known && next > 1 && options.idle.is_some_and(|idle| now - moved > idle) {
             break;
         }
         if now - heard > options.silence || now - started > options.limit {
@@ -222,7 +227,7 @@ pub fn follow(options: &Options) -> Result<Report> {
             next += 1;
         }
         if next > before {
-            asked = heard;
+            (asked, moved) = (heard, heard);
             report.repaired += u64::from(header.sequence < live_edge);
         }
     }

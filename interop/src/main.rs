@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use rialto::types::{Symbol, User};
 use rialto::wire::mold;
-use rialto_interop::{day, feed, fields, itch, itchfeed, ouch, pcap, sample, tshark};
+use rialto_interop::{day, feed, fields, itch, itchfeed, ouch, pcap, sample, trade, tshark};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,12 +47,39 @@ enum Command {
         /// Stop after so many messages (default: at the end of session).
         #[arg(long)]
         messages: Option<u64>,
+        /// Stop when nothing is missing and no message came for so many seconds.
+        #[arg(long)]
+        idle_s: Option<u64>,
         /// Stop after so many seconds of silence.
         #[arg(long, default_value_t = 10)]
         silence_s: u64,
         /// Stop after so many seconds in any case.
         #[arg(long, default_value_t = 600)]
         limit_s: u64,
+    },
+    /// Trade at a live gateway in slouch's words, from two sessions that differ in their user.
+    Trade {
+        /// The gateway.
+        #[arg(long)]
+        gateway: SocketAddrV4,
+        /// Buyer, as USER:KEY with 64 hex digits.
+        #[arg(long)]
+        buyer: String,
+        /// Seller, as USER:KEY.
+        #[arg(long)]
+        seller: String,
+        /// Symbol.
+        #[arg(long)]
+        symbol: String,
+        /// Price about which to trade, in 1/10,000; on the tick, the tick divides 0.0100.
+        #[arg(long, default_value_t = 100_000)]
+        price: u64,
+        /// Round lot.
+        #[arg(long, default_value_t = 1)]
+        lot: u32,
+        /// Rounds of 10 messages.
+        #[arg(long, default_value_t = 200)]
+        rounds: usize,
     },
     /// Read recorded days with itch5 and itchy and compare every value with our decoder.
     Compare {
@@ -134,6 +162,7 @@ fn main() -> Result<()> {
             drop_every,
             ask_again_ms,
             messages,
+            idle_s,
             silence_s,
             limit_s,
         } => follow(
@@ -146,11 +175,29 @@ fn main() -> Result<()> {
                 drop_every,
                 ask_again: Duration::from_millis(ask_again_ms),
                 messages,
+                idle: idle_s.map(Duration::from_secs),
                 silence: Duration::from_secs(silence_s),
                 limit: Duration::from_secs(limit_s),
             },
             &out,
         ),
+        Command::Trade { gateway, buyer, seller, symbol, price, lot, rounds } => {
+            let mut buyer = login(gateway, &buyer)?;
+            let mut seller = login(gateway, &seller)?;
+            let symbol = Symbol::new(&symbol).context("a symbol has up to 8 characters")?;
+            for i in 0..rounds {
+                trade::round(&mut buyer, &mut seller, symbol, price, lot)
+                    .with_context(|| format!("round {}", i + 1))?;
+            }
+            for (name, trader) in [("buyer", &buyer), ("seller", &seller)] {
+                println!(
+                    "slouch, {name}: {} messages sent, {} datagrams repeated, reports {:?}: {}",
+                    trader.sent, trader.repeated, trader.reports, trader.tally
+                );
+                trader.logoff()?;
+            }
+            Ok(())
+        }
         Command::Compare { files } => files.iter().try_for_each(|file| compare(file)),
         Command::Same { first, others, prefix } => same(&first, &others, prefix),
         Command::Day { file, json } => show(&file, json),
@@ -178,6 +225,20 @@ fn main() -> Result<()> {
             write(&out, &pcap::write(&sample::capture(seed, 9001, 30001, 9002)))
         }
     }
+}
+
+/// A session from USER:KEY.
+fn login(gateway: SocketAddrV4, text: &str) -> Result<trade::Trader> {
+    let (user, key) = text.split_once(':').context("USER:KEY")?;
+    let user = User::new(user).context("a user has up to 6 characters")?;
+    let mut bytes = [0; 32];
+    if key.len() != 64 || !key.is_ascii() {
+        bail!("a key has 64 hex digits");
+    }
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&key[2 * i..2 * i + 2], 16).context("a key has hex digits")?;
+    }
+    trade::Trader::login(gateway, user, &bytes)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

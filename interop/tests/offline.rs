@@ -153,6 +153,7 @@ fn moldudp_repairs_what_is_withheld() {
         drop_every: 5,
         ask_again: Duration::from_millis(50),
         messages: None,
+        idle: None,
         silence: Duration::from_secs(10),
         limit: Duration::from_secs(30),
     };
