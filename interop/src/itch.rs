@@ -26,11 +26,13 @@ macro_rules! head {
     };
 }
 
-/// The letter of an itch5 enum. `Unknown` keeps the byte.
+/// The letter of an itch5 enum. `Unknown` keeps the byte; the standard's blank ("not available") is
+/// unknown to some of its enums.
 macro_rules! itch5_letter {
     ($value:expr, $ty:ident { $($variant:ident = $letter:literal),* $(,)? }) => {
         match $value {
             $( itch5::messages::$ty::$variant => $letter.to_string(), )*
+            itch5::messages::$ty::Unknown(b' ') => " ".to_string(),
             itch5::messages::$ty::Unknown(byte) => format!("unknown {byte}"),
         }
     };
