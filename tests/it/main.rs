@@ -7,5 +7,6 @@ mod golden;
 mod hostile;
 mod journeys;
 mod model;
+mod restart;
 mod tidy;
 mod venue;

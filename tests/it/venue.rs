@@ -59,6 +59,17 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The logs' place below `dir`.
+    pub fn spec(&self, dir: &Path) -> DaySpec {
+        DaySpec {
+            segment_bytes: self.segment_bytes,
+            hot_segments_max: self.hot_segments_max,
+            ..DaySpec::small(dir)
+        }
+    }
+}
+
 pub fn key(slot: usize) -> [u8; 32] {
     [slot as u8 + 1; 32]
 }
@@ -122,6 +133,8 @@ pub struct Venue {
     pub archiver: Archiver,
     /// False: the sequencer and what follows stand still; rings fill.
     pub sequencing: bool,
+    /// False: the archiver stands still; no segment is prepared, logs fill.
+    pub archiving: bool,
     day: Day,
     options: Options,
     home: Home,
@@ -178,12 +191,7 @@ impl Venue {
         options: Options,
     ) -> Result<Venue, EngineError> {
         let now = clock.now();
-        let spec = DaySpec {
-            segment_bytes: options.segment_bytes,
-            hot_segments_max: options.hot_segments_max,
-            ..DaySpec::small(home.path())
-        };
-        let day = Day::open(&spec, now).unwrap();
+        let day = Day::open(&options.spec(home.path()), now).unwrap();
         let (commands, events) = (day.log(LogIndex::Command), day.log(LogIndex::Event));
         let control = day.control().clone();
         let commands_found = commands.recover().unwrap();
@@ -291,6 +299,7 @@ impl Venue {
             timer,
             archiver,
             sequencing: true,
+            archiving: true,
             day,
             options,
             home,
@@ -320,7 +329,7 @@ impl Venue {
         let now = self.now();
         let mut done = self.cycle();
         done += self.replayer.duty_cycle(now);
-        if self.cycles.is_multiple_of(16) {
+        if self.archiving && self.cycles.is_multiple_of(16) {
             self.archiver.duty_cycle(now);
         }
         self.cycles += 1;
