@@ -74,7 +74,7 @@ struct LogCell {
     /// Constants of the log, and the archiver's figures.
     log_id: AtomicU64,
     segment_bytes: AtomicU64,
-    hot_segments_max: AtomicU64,
+    hot_bytes: AtomicU64,
     /// Log position up to which the confirmed file on disk vouches.
     confirmed: AtomicU64,
     groups: AtomicU64,
@@ -270,11 +270,9 @@ impl Control {
     pub fn backlog(&self, log: LogIndex) -> Backlog {
         let cell = self.cell(log);
         let archived = self.archived(log).position;
-        let segment_bytes = cell.segment_bytes.load(Ordering::Relaxed);
-        let segments = cell.hot_segments_max.load(Ordering::Relaxed);
         Backlog {
             bytes: self.written(log).position.saturating_sub(archived),
-            hot_bytes: segment_bytes.saturating_mul(segments),
+            hot_bytes: cell.hot_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -386,11 +384,10 @@ impl Control {
     }
 
     /// A writing process takes over.
-    pub(super) fn begin(&self, pid: u32, now: Nanos, boot: u64, logs: [&LogOptions; 2]) {
+    pub(super) fn begin(&self, pid: u32, now: Nanos, boot: u64, hot_bytes: [u64; 2]) {
         let page = self.page_mut();
-        for options in logs {
-            let segments = options.hot_segments_max as u64;
-            self.cell_mut(options.log).hot_segments_max.store(segments, Ordering::Relaxed);
+        for log in LogIndex::ALL {
+            self.cell_mut(log).hot_bytes.store(hot_bytes[log as usize], Ordering::Relaxed);
         }
         page.archive_errno.store(0, Ordering::Relaxed);
         page.archive_retry_errno.store(0, Ordering::Relaxed);

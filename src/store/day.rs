@@ -114,6 +114,7 @@ pub struct Day {
     control: Arc<Control>,
     logs: [Log; 2],
     medium: Medium,
+    hot_missing_bytes: u64,
 }
 
 impl Day {
@@ -141,7 +142,7 @@ impl Day {
 
         let hot_dir = choose_hot_dir(&dir, spec)?;
         let hot_lock = lock_dir(&hot_dir)?;
-        let (medium, block_bytes) = medium(&hot_dir)?;
+        let HotFileSystem { medium, block_bytes, free_bytes } = file_system(&hot_dir)?;
         if medium == Medium::HugePages && !spec.segment_bytes.is_multiple_of(block_bytes) {
             return Err(StoreError::Option {
                 option: "segment_bytes",
@@ -179,9 +180,17 @@ impl Day {
                 hot_doubtful: known && !same_boot,
             }
         });
-        control.begin(std::process::id(), now, boot(), [&logs[0].options, &logs[1].options]);
+        let wanted = [0, 1].map(|at: usize| {
+            let options = logs[at].options();
+            options.segment_bytes.saturating_mul(options.hot_segments_max as u64)
+        });
+        let total = wanted[0].saturating_add(wanted[1]);
+        let hot_missing_bytes = total.saturating_sub(free_bytes + used_bytes(&hot_dir)?);
+        // What is missing is missing to both alike; the ladder has to know.
+        let hot_bytes = wanted.map(|bytes| bytes.saturating_sub(hot_missing_bytes / 2));
+        control.begin(std::process::id(), now, boot(), hot_bytes);
         write_hot_note(&dir, &hot_dir)?;
-        Ok(Day { dir, hot_dir, control, logs, medium })
+        Ok(Day { dir, hot_dir, control, logs, medium, hot_missing_bytes })
     }
 
     /// One of its logs.
@@ -203,6 +212,12 @@ impl Day {
     /// What the hot tier lies on.
     pub fn medium(&self) -> Medium {
         self.medium
+    }
+
+    /// Bytes that the hot tier's file system lacks for `hot_segments_max` segments of both logs. Not 0
+    /// deserves a warning: it works with fewer segments, and the backlog counts against those.
+    pub fn hot_missing_bytes(&self) -> u64 {
+        self.hot_missing_bytes
     }
 
     /// The day's directory.
@@ -368,8 +383,27 @@ fn flock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// What a directory lies on, and its block (page) size.
-fn medium(dir: &Path) -> Result<(Medium, u64), StoreError> {
+/// What a hot directory lies on.
+struct HotFileSystem {
+    medium: Medium,
+    /// Block, on hugetlbfs page.
+    block_bytes: u64,
+    free_bytes: u64,
+}
+
+/// Bytes that the day's segments take in the hot directory already.
+fn used_bytes(hot: &Path) -> Result<u64, StoreError> {
+    let mut total = 0;
+    for log in LogIndex::ALL {
+        for index in list(hot, log)? {
+            let path = hot.join(file_name(log, index));
+            total += std::fs::metadata(&path).map_err(|e| StoreError::io("stat", &path, e))?.len();
+        }
+    }
+    Ok(total)
+}
+
+fn file_system(dir: &Path) -> Result<HotFileSystem, StoreError> {
     let file = File::open(dir).map_err(|e| StoreError::io("open", dir, e))?;
     let mut stat = std::mem::MaybeUninit::<libc::statfs>::zeroed();
     // SAFETY: the kernel fills the structure that we own; zeroes are a valid value of it.
@@ -384,7 +418,9 @@ fn medium(dir: &Path) -> Result<(Medium, u64), StoreError> {
         TMPFS_MAGIC => Medium::Memory,
         _ => Medium::Degraded,
     };
-    Ok((medium, u64::try_from(stat.f_bsize).unwrap_or(4096).max(4096)))
+    let block_bytes = u64::try_from(stat.f_bsize).unwrap_or(4096).max(4096);
+    let free_bytes = block_bytes.saturating_mul(stat.f_bavail);
+    Ok(HotFileSystem { medium, block_bytes, free_bytes })
 }
 
 /// Begins a log of a new day. Refuses when segments lie there without the file that explains them.

@@ -151,7 +151,8 @@ impl Log {
 
     /// A reader at the first record that stops at the first record that is not whole, whatever the
     /// marks say. For recovery, in the writing process, between [`Log::recover`] and
-    /// [`Log::writer`], and for archives.
+    /// [`Log::writer`] (open another one afterwards: this one may have mapped an archived segment
+    /// that is written on in the hot tier), and for archives.
     pub fn reader_unbounded(&self) -> Result<Reader, StoreError> {
         Reader::open_unbounded(self)
     }

@@ -5,7 +5,7 @@
 //! for which orders wait under `Disk`.
 
 use super::segment::{Draft, file_name, list};
-use super::{Control, Log, LogIndex, StoreError};
+use super::{Control, Log, StoreError};
 use crate::agent::Agent;
 use crate::types::Nanos;
 use std::sync::Arc;
@@ -58,9 +58,16 @@ impl Preparer {
             match self.logs[at].step(&self.control) {
                 Ok(done) => steps += done,
                 Err(error) => {
-                    let log = &mut self.logs[at];
-                    log.draft = None;
-                    log.retry_at = now.plus(RETRY_NS);
+                    // A tier smaller than configured still works, with fewer archived segments hot.
+                    if error.errno() == Some(libc::ENOSPC) && self.make_room(at) {
+                        steps += 1;
+                        continue;
+                    }
+                    // What it has allocated may be what the other log lacks.
+                    if let Some(draft) = self.logs[at].draft.take() {
+                        draft.discard();
+                    }
+                    self.logs[at].retry_at = now.plus(RETRY_NS);
                     if self.control.prepare_failed().is_none() {
                         tracing::error!(%error, "cannot prepare a hot segment; trying on");
                     }
@@ -69,6 +76,17 @@ impl Preparer {
             }
         }
         steps
+    }
+
+    /// Unlinks the oldest archived segment of log `at`, or else of the other; false = there is none.
+    fn make_room(&mut self, at: usize) -> bool {
+        let control = &self.control;
+        [at, 1 - at].into_iter().any(|at| {
+            let log = &mut self.logs[at];
+            let options = &log.log.options;
+            let writing = options.split(control.written(options.log).position).0;
+            log.may_unlink(control, writing) && log.unlink_oldest(control).is_ok()
+        })
     }
 }
 
@@ -88,17 +106,10 @@ impl PreparedLog {
             return Ok(steps);
         }
         if next - self.first_hot >= options.hot_segments_max as u64 {
-            if !self.may_unlink(control, log, writing) {
+            if !self.may_unlink(control, writing) {
                 return Ok(steps);
             }
-            let path = hot.join(file_name(log, self.first_hot));
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::io("unlink", &path, error));
-                }
-                _ => self.first_hot += 1,
-            }
-            control.count_unlinked(log);
+            self.unlink_oldest(control)?;
             return Ok(steps + 1);
         }
         let draft = match &mut self.draft {
@@ -117,12 +128,30 @@ impl PreparedLog {
         Ok(steps)
     }
 
+    fn unlink_oldest(&mut self, control: &Control) -> Result<(), StoreError> {
+        let options = &self.log.options;
+        let hot = options.hot.as_deref().expect("a log opened for writing");
+        let path = hot.join(file_name(options.log, self.first_hot));
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io("unlink", &path, error));
+            }
+            _ => self.first_hot += 1,
+        }
+        control.count_unlinked(options.log);
+        // The file's memory comes back with the last mapping.
+        if let Some(pool) = &self.log.pool {
+            pool.release_below(self.first_hot);
+        }
+        Ok(())
+    }
+
     /// True when the oldest hot segment is on disk for sure, and no longer written.
-    fn may_unlink(&self, control: &Control, log: LogIndex, writing: u64) -> bool {
+    fn may_unlink(&self, control: &Control, writing: u64) -> bool {
         let end = (self.first_hot + 1) * self.log.options.segment_bytes;
         self.log.options.archive.is_some()
             && self.first_hot < writing
-            && control.confirmed(log) >= end
+            && control.confirmed(self.log.options.log) >= end
     }
 }
 

@@ -356,6 +356,12 @@ impl Draft {
         Ok(self.done == total)
     }
 
+    /// Gives it up, and its space.
+    pub(super) fn discard(self) {
+        // A file that stays is truncated by the next attempt, or removed by the next start.
+        let _ = std::fs::remove_file(&self.segment.path);
+    }
+
     /// Completes the segment with records from `prefix` (bytes from offset 4096 on) and makes it
     /// visible.
     pub(super) fn finish(

@@ -978,7 +978,7 @@ fn format_is_as_the_page_says() {
         assert_eq!((word(&page, 128 + at), word(&page, 128 + at + 8)), (2, end), "mark at {at}");
     }
     let constants = (word(&page, 512), word(&page, 520), word(&page, 528));
-    assert_eq!(constants, (log_id, 8192, 5));
+    assert_eq!(constants, (log_id, 8192, 5 * 8192));
     assert_eq!(word(&page, 536), end);
     store.day.control().counter(63).store(77, Ordering::Relaxed);
     let page = std::fs::read(store.day.hot_dir().join("control")).unwrap();
@@ -996,4 +996,83 @@ fn format_is_as_the_page_says() {
     assert_eq!((word(newest, 40), word(newest, 48), word(newest, 56)), (end, 2, 0));
     let note = std::fs::read_to_string(store.day.dir().join("hot")).unwrap();
     assert_eq!(Path::new(note.trim_end()), store.day.hot_dir());
+}
+
+/// A tmpfs of its own, unmounted at the end; `None`, loudly, where that is not permitted.
+struct SmallDisk(std::ffi::CString);
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> Option<SmallDisk> {
+        std::fs::create_dir_all(at).unwrap();
+        let disk = SmallDisk(std::ffi::CString::new(at.to_str().unwrap()).unwrap());
+        let mounted = disk.call(size, 0);
+        if !mounted {
+            std::mem::forget(disk);
+            eprintln!("SKIPPED: mounting a tmpfs is not permitted here");
+            return None;
+        }
+        Some(disk)
+    }
+
+    fn call(&self, size: &str, flags: libc::c_ulong) -> bool {
+        let data = std::ffi::CString::new(format!("size={size}")).unwrap();
+        let kind = c"tmpfs".as_ptr();
+        // SAFETY: all pointers are to strings that end with 0 and outlive the call.
+        unsafe { libc::mount(kind, self.0.as_ptr(), kind, flags, data.as_ptr().cast()) == 0 }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // SAFETY: the pointer is to a string that ends with 0 and outlives the call. Lazily: files
+        // may be mapped still.
+        unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+#[test]
+fn a_hot_tier_smaller_than_configured_still_works() {
+    let dir = scratch();
+    let spec = DaySpec { hot_segments_max: 40, ..small(dir.path(), 16 << 10) };
+    let Some(_disk) = SmallDisk::mount(&spec.hot, "200k") else { return };
+    let mut store = Fixture::open(&spec).unwrap();
+    assert_eq!(store.day.hot_missing_bytes(), 80 * (16 << 10) - (200 << 10));
+    assert!(store.day.control().backlog(LOG).hot_bytes <= 100 << 10);
+    for seq in 1..=3_000 {
+        while store.append(seq).is_err() {
+            store.step();
+        }
+    }
+    store.commit();
+    let mut reader = store.day.log(LOG).reader().unwrap();
+    assert_eq!(check_read(&mut reader, 1), 3_000);
+}
+
+#[test]
+fn a_full_disk_stops_the_archive_and_nothing_else_until_it_has_room() {
+    let dir = scratch();
+    let spec = small(dir.path(), 16 << 10);
+    let Some(disk) = SmallDisk::mount(&spec.data, "100k") else { return };
+    let mut store = Fixture::open(&spec).unwrap();
+    let mut seq = 0;
+    loop {
+        store.step();
+        if store.append(seq + 1).is_err() {
+            break; // the hot tier is full of what the disk does not take
+        }
+        seq += 1;
+    }
+    let control = std::sync::Arc::clone(store.day.control());
+    assert_eq!(control.archive_waits(), Some(libc::ENOSPC));
+    assert_eq!(control.archive_failed(), None);
+    assert!(control.backlog(LOG).percent() >= Backlog::CANCEL_ONLY_PERCENT);
+    assert!(disk.call("10m", libc::MS_REMOUNT));
+    store.now += 200_000_000;
+    store.step();
+    assert_eq!(control.archive_waits(), None);
+    assert_eq!(control.archived(LOG), store.writer.mark());
+    store.append(seq + 1).unwrap();
+    store.commit();
+    let mut reader = store.day.log(LOG).reader().unwrap();
+    assert_eq!(check_read(&mut reader, 1), seq + 1);
 }
