@@ -2,7 +2,9 @@
 //! doubling, a forgery or a death does, and what it must not do.
 
 mod fake;
+#[cfg(feature = "cli")]
 mod programs;
+mod real;
 mod worked;
 
 use fake::*;
