@@ -43,6 +43,9 @@ const TERM: u32 = 1;
 /// A thread that waits for the archiver (group commit) sleeps no longer than this.
 const DISK_PARK_NS: u64 = 200_000;
 
+/// Recovery of more commands than this takes a while and is told before it begins (about 1 s).
+const RECOVERY_TOLD: u64 = 1_000_000;
+
 /// Why a venue cannot start. Each names what is missing and what mends it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -141,6 +144,9 @@ impl Venue {
         let sockets = Sockets::bind(config)?;
         let mut day = open_day(config, begun)?;
         let (genesis, configuration_differs) = day.genesis(config, &clock)?;
+        if day.found > RECOVERY_TOLD {
+            tracing::info!("recovery: replaying {} commands of the day", day.found);
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let mut agents = Agents::build(config, &clock, sockets, &mut day, &genesis)?;
         let facts = Facts {

@@ -43,18 +43,21 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, stop.clone()).context("handle signals")?;
     }
-    let venue = Venue::start(&config, SystemClock::new())?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    let clock = SystemClock::new();
+    let venue = Venue::start(&config, clock)?;
     let facts = &venue.facts;
     println!("day {}", facts.day.display());
     if facts.medium == Medium::Degraded {
-        eprintln!("rialto: degraded: the hot tier lies on a disk; expect stalls of milliseconds");
+        tracing::warn!("degraded: the hot tier lies on a disk; expect stalls of milliseconds");
     }
     if let Some(cut) = &facts.cut {
-        eprintln!("rialto: cut a torn tail off {} at {}: {}", cut.path.display(), cut.at, cut.why);
+        let file = cut.path.display();
+        tracing::warn!("cut a torn tail off {file} at {}: {}", cut.at, cut.why);
     }
     if facts.configuration_differs {
-        eprintln!(
-            "rialto: the configuration has changed since this day began; it counts from the next day on"
+        tracing::warn!(
+            "the configuration has changed since this day began; it counts from the next day on"
         );
     }
     println!(
@@ -70,8 +73,10 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     );
     let scheduling = scheduling(&config);
     let file = facts.day.join("status.json");
+    let mut alarms = Alarms::default();
     while !stop.load(Ordering::Acquire) && venue.is_running() {
         write_status(&file, &status(&venue, &scheduling, "running"))?;
+        alarms.look(&venue, &clock);
         std::thread::sleep(STATUS_INTERVAL);
     }
     let last = status(&venue, &scheduling, "stopped");
@@ -79,6 +84,45 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     venue.stop()?;
     write_status(&file, &last)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What an operator must hear once, when it begins.
+#[derive(Default)]
+struct Alarms {
+    wall_step: bool,
+    archive: bool,
+    backlog: bool,
+}
+
+impl Alarms {
+    fn look(&mut self, venue: &Venue, clock: &SystemClock) {
+        let step_ms = clock.wall_step_ns() / 1_000_000;
+        if begins(&mut self.wall_step, step_ms.abs() > WALL_STEP_MS) {
+            tracing::error!("the wall clock stepped by {step_ms} ms; the venue does not follow it");
+        }
+        let control = venue.control();
+        if begins(&mut self.archive, control.archive_failed().is_some()) {
+            let code = control.archive_failed().unwrap_or(0);
+            let why = std::io::Error::from_raw_os_error(code);
+            tracing::error!("the archive has failed and is not tried again: {why}");
+        }
+        let percent = LogIndex::ALL.map(|log| control.backlog(log).percent()).into_iter().max();
+        if begins(&mut self.backlog, percent > Some(BACKLOG_PERCENT)) {
+            tracing::error!("the archiver is behind: {percent:?} percent of the hot tier");
+        }
+    }
+}
+
+/// A wall-clock step beyond this raises an alarm (DESIGN, section 2).
+const WALL_STEP_MS: i64 = 100;
+/// The alarm comes before the ladder of an archiver that is behind begins at 50%.
+const BACKLOG_PERCENT: u64 = 25;
+
+/// True when `now` has just become true.
+fn begins(before: &mut bool, now: bool) -> bool {
+    let begun = now && !*before;
+    *before = now;
+    begun
 }
 
 /// The scheduling mode that latencies were taken in, in words.
