@@ -69,8 +69,17 @@ fn the_counter_counts() {
 
 #[test]
 fn nothing_is_allocated_between_datagram_and_report() {
+    check(64 << 20);
+}
+
+#[test]
+fn nothing_is_allocated_when_segments_roll_over() {
+    check(256 << 10);
+}
+
+fn check(segment_bytes: u64) {
     let rate = Rate { per_second: 1_000_000, burst: 100_000 };
-    let mut venue = Venue::with(Options { rate, segment_bytes: 64 << 20, ..Options::default() });
+    let mut venue = Venue::with(Options { rate, segment_bytes, ..Options::default() });
     let (mut maker, mut taker) = (venue.client(0), venue.client(1));
     maker.login(&mut venue);
     taker.login(&mut venue);
