@@ -191,3 +191,103 @@ impl Agent for Timer {
         done
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::Binding;
+    use crate::exchange::command::kind;
+    use crate::ring::{Consumer, ring};
+
+    const START: Nanos = Nanos(1_000_000_000_000);
+    const MS: u64 = 1_000_000;
+
+    struct Bench {
+        timer: Timer,
+        ring: Consumer,
+        board: Arc<SessionBoard>,
+        status: Arc<EngineStatus>,
+    }
+
+    fn bench(schedule: Schedule, slots: usize) -> Bench {
+        let (producer, ring) = ring(slots);
+        let (board, status) = (SessionBoard::new(2), EngineStatus::new());
+        let timer = Timer::new(producer, board.clone(), status.clone(), schedule);
+        Bench { timer, ring, board, status }
+    }
+
+    impl Bench {
+        /// Kinds of the commands pushed up to `ms` after the start, one cycle per millisecond.
+        fn run(&mut self, from_ms: u64, to_ms: u64) -> Vec<(u64, u16)> {
+            let mut seen = Vec::new();
+            for ms in from_ms..to_ms {
+                self.timer.duty_cycle(START.plus(ms * MS));
+                while let Some(kind) = self.ring.pop(|kind, _| kind) {
+                    seen.push((ms, kind));
+                }
+            }
+            seen
+        }
+    }
+
+    fn only(wanted: u16, seen: &[(u64, u16)]) -> Vec<u64> {
+        seen.iter().filter(|(_, kind)| *kind == wanted).map(|(ms, _)| *ms).collect()
+    }
+
+    #[test]
+    fn ticks_and_phases_by_the_schedule() {
+        let times = vec![(START.plus(50 * MS), Phase::Open), (START.plus(350 * MS), Phase::Closed)];
+        let mut b = bench(Schedule::Times(times), 64);
+        let seen = b.run(0, 320);
+        assert_eq!(only(kind::TICK, &seen), [0, 100, 200, 300]);
+        // Not applied yet: said again after 200 ms, not before.
+        assert_eq!(only(kind::PHASE, &seen), [60, 260]);
+        b.status.set_phase(Phase::Open);
+        assert_eq!(only(kind::PHASE, &b.run(320, 400)), [360]);
+        b.status.set_phase(Phase::Closed);
+        assert_eq!(only(kind::PHASE, &b.run(400, 900)), [0u64; 0]);
+    }
+
+    #[test]
+    fn one_continue_at_a_time() {
+        let mut b = bench(Schedule::OpenAtOnce, 64);
+        b.status.set_phase(Phase::Open);
+        b.status.set_continue_wanted(true);
+        assert_eq!(only(kind::CONTINUE, &b.run(0, 50)), [0]);
+        b.status.count_continue();
+        assert_eq!(only(kind::CONTINUE, &b.run(50, 100)), [50]);
+        b.status.set_continue_wanted(false);
+        b.status.count_continue();
+        assert_eq!(only(kind::CONTINUE, &b.run(100, 150)), [0u64; 0]);
+    }
+
+    #[test]
+    fn silence_counts_from_when_the_exchange_is_back() {
+        let mut b = bench(Schedule::OpenAtOnce, 64);
+        b.status.set_phase(Phase::Open);
+        let bound = Binding { bound: true, generation: 3, dead_time_ms: 1_000, ..Binding::NONE };
+        b.board.bind(SessionSlot(1), &bound);
+        // Never heard by this process: one whole dead time from the first cycle.
+        let down = only(kind::SESSION_DOWN, &b.run(0, 1_100));
+        assert_eq!(down, [1_020]);
+        b.board.hear(SessionSlot(1), START.plus(1_100 * MS));
+        assert_eq!(only(kind::SESSION_DOWN, &b.run(1_100, 2_050)), [0u64; 0]);
+        // The process stands still for two seconds: that silence was its own.
+        assert_eq!(only(kind::SESSION_DOWN, &b.run(4_000, 4_990)), [0u64; 0]);
+        assert_eq!(only(kind::SESSION_DOWN, &b.run(4_990, 5_100)).len(), 1);
+        b.board.bind(SessionSlot(1), &Binding { bound: false, ..bound });
+        assert_eq!(only(kind::SESSION_DOWN, &b.run(5_100, 6_000)), [0u64; 0]);
+    }
+
+    #[test]
+    fn a_full_ring_is_tried_again() {
+        let mut b = bench(Schedule::OpenAtOnce, 1);
+        b.timer.duty_cycle(START);
+        assert_eq!(b.ring.len(), 1);
+        b.timer.duty_cycle(START.plus(30 * MS));
+        assert!(b.timer.counters().ring_full.get() > 0);
+        assert_eq!(b.ring.pop(|kind, _| kind), Some(kind::TICK));
+        b.timer.duty_cycle(START.plus(60 * MS));
+        assert_eq!(b.ring.pop(|kind, _| kind), Some(kind::PHASE));
+    }
+}
