@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod feed;
 mod log;
 mod mirror;
 mod order;
@@ -29,6 +30,7 @@ enum Command {
     /// Checks a configuration, or tells every fault in it
     Config(config::Arguments),
     Order(order::Arguments),
+    Feed(feed::Arguments),
     Replay(replay::Arguments),
     Log(log::Arguments),
     #[command(hide = true)]
@@ -42,6 +44,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Run(a) => run::run(a),
         Command::Config(a) => config::run(a),
         Command::Order(a) => order::run(a),
+        Command::Feed(a) => feed::run(a),
         Command::Replay(a) => replay::run(a),
         Command::Log(a) => log::run(a),
         Command::Mirror(a) => mirror::run(a),

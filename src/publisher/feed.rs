@@ -91,3 +91,158 @@ pub fn message(event: &Event, time: Nanos, midnight: Nanos) -> Option<Message> {
         | EventBody::QueryResponse(_) => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::event::*;
+    use crate::types::*;
+
+    fn said(body: impl Into<EventBody>) -> Option<String> {
+        let head = EventHead {
+            command: Seq(0x12345),
+            session: NO_SESSION,
+            zero: [0; 2],
+            index: 0,
+            report: 0,
+            feed: 1,
+            applied: 0,
+            previous: 0,
+        };
+        let event = Event { head, body: body.into() };
+        let message = message(&event, Nanos(1_000_000_000_777), Nanos(1_000_000_000_000))?;
+        let mut bytes = [0; 64];
+        let len = message.encode(&mut bytes);
+        Some(bytes[..len].iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    fn executed(liquidity: u8) -> Executed {
+        Executed {
+            order_ref: OrderRef(0x0102030405060708),
+            match_number: MatchNumber(0x99),
+            urn: Urn(5),
+            quantity: Quantity(0x64),
+            price: Price(100),
+            leaves: Quantity(0),
+            locate: Locate(0x0A0B),
+            account: AccountSlot(0),
+            side: Side::Buy,
+            liquidity,
+            zero: [0; 2],
+        }
+    }
+
+    fn canceled(leaves: u32, was_resting: u8) -> Canceled {
+        Canceled {
+            order_ref: OrderRef(7),
+            urn: Urn(5),
+            decrement: Quantity(3),
+            leaves: Quantity(leaves),
+            locate: Locate(1),
+            account: AccountSlot(0),
+            side: Side::Buy,
+            reason: b'U',
+            was_resting,
+            zero: 0,
+        }
+    }
+
+    fn replaced(on_book: u8) -> Replaced {
+        Replaced {
+            old_ref: OrderRef(7),
+            order_ref: OrderRef(8),
+            old_urn: Urn(1),
+            urn: Urn(2),
+            quantity: Quantity(9),
+            price: Price(0x0A),
+            locate: Locate(1),
+            account: AccountSlot(0),
+            symbol: Alpha(*b"AAPL    "),
+            cl_ord_id: ClOrdId::BLANK,
+            side: Side::Sell,
+            tif: b'0',
+            display: b'Y',
+            capacity: b'A',
+            iso: b'N',
+            cross: b'N',
+            state: b'L',
+            on_book,
+            zero: [0; 2],
+        }
+    }
+
+    fn accepted(on_book: u8) -> Accepted {
+        Accepted {
+            order_ref: OrderRef(7),
+            urn: Urn(1),
+            quantity: Quantity(9),
+            price: Price(0x0A),
+            locate: Locate(1),
+            account: AccountSlot(0),
+            symbol: Alpha(*b"AAPL    "),
+            cl_ord_id: ClOrdId::BLANK,
+            side: Side::Sell,
+            tif: b'0',
+            display: b'Y',
+            capacity: b'A',
+            iso: b'N',
+            cross: b'N',
+            state: b'L',
+            on_book,
+            flags: 0,
+            zero: 0,
+            account_name: AccountName::BLANK,
+            min_quantity: Quantity(0),
+        }
+    }
+
+    /// Bytes by hand from ITCH 5.0: letter, locate, tracking 0x2345, 777 ns, body.
+    #[test]
+    fn every_event_says_what_the_table_says() {
+        let bytes = |letter: &str, locate: &str, body: &str| {
+            Some(format!("{letter}{locate}2345000000000309{body}"))
+        };
+        let symbol = "4141504c20202020";
+        let system = System { code: b'Q', zero: [0; 7] };
+        assert_eq!(said(system), bytes("53", "0000", "51"));
+        let aapl = Alpha(*b"AAPL    ");
+        let directory = Directory { locate: Locate(1), zero: [0; 2], lot: 100, symbol: aapl };
+        let rest = "20200000006459435a20504e4e204e000000004e";
+        assert_eq!(said(directory), bytes("52", "0001", &format!("{symbol}{rest}")));
+        let halt = TradingAction {
+            locate: Locate(1),
+            state: b'H',
+            zero: 0,
+            reason: Alpha(*b"T1  "),
+            symbol: aapl,
+        };
+        assert_eq!(said(halt), bytes("48", "0001", &format!("{symbol}482054312020")));
+        let add = format!("00000000000000075300000009{symbol}0000000a");
+        assert_eq!(said(accepted(1)), bytes("41", "0001", &add));
+        assert_eq!(said(accepted(0)), None);
+        let rested = Rested {
+            order_ref: OrderRef(7),
+            price: Price(0x0A),
+            quantity: Quantity(9),
+            symbol: aapl,
+            locate: Locate(1),
+            side: Side::Sell,
+            zero: 0,
+        };
+        assert_eq!(said(rested), bytes("41", "0001", &add));
+        let trade = "0102030405060708000000640000000000000099";
+        assert_eq!(said(executed(b'A')), bytes("45", "0a0b", trade));
+        assert_eq!(said(executed(b'R')), None);
+        let cancel = "000000000000000700000003";
+        assert_eq!(said(canceled(1, 1)), bytes("58", "0001", cancel));
+        assert_eq!(said(canceled(0, 1)), bytes("44", "0001", "0000000000000007"));
+        assert_eq!(said(canceled(0, 0)), None);
+        let replace = "00000000000000070000000000000008000000090000000a";
+        assert_eq!(said(replaced(1)), bytes("55", "0001", replace));
+        assert_eq!(said(replaced(0)), bytes("44", "0001", "0000000000000007"));
+        assert_eq!(said(SessionMark { code: b'S', zero: [0; 7] }), None);
+        assert_eq!(said(Applied { next_report: 1 }), None);
+        assert_eq!(said(QueryResponse { next_urn: 1 }), None);
+        assert_eq!(said(NotApplied { from: 1, count: 1 }), None);
+    }
+}

@@ -25,12 +25,14 @@ pub use packet::FeedPacket;
 pub use released::Released;
 
 use crate::agent::Agent;
+use crate::counters::counters;
 use crate::exchange::event::{Event, EventBody, EventHead};
 use crate::net::Port;
 use crate::store::{Log, LogIndex, ReadError, Reader, StoreError};
 use crate::types::{Nanos, Seq, SessionName};
 use crate::wire::mold::{END_OF_SESSION, HEARTBEAT};
 use std::net::SocketAddrV4;
+use std::sync::Arc;
 
 /// Messages sent again after a restart: more than can be under way between the last number that
 /// was noted and the wire. About 40 kB.
@@ -59,17 +61,16 @@ pub struct PublisherConfig {
     pub midnight: Nanos,
 }
 
-/// What happened so far. Only ever counts up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PublisherCounters {
-    /// Messages, those sent again after a restart included.
-    pub messages: u64,
-    /// Packets with messages, counted once for both lines.
-    pub packets: u64,
-    /// Bytes of these packets, counted once.
-    pub bytes: u64,
-    /// Heartbeats and ends of session, counted once for both lines.
-    pub heartbeats: u64,
+counters! {
+    /// What the publisher counts.
+    pub struct PublisherCounters("publisher") {
+        messages: "feed messages sent, those sent again after a restart included",
+        packets: "packets with messages, counted once for both lines",
+        bytes: "bytes of packets with messages, counted once for both lines",
+        heartbeats: "heartbeats and ends of session, counted once for both lines",
+        last_message: "number of the last feed message sent",
+        datagrams_dropped: "datagrams of either line that the host did not take",
+    }
 }
 
 /// Both lines.
@@ -144,7 +145,9 @@ pub struct Publisher<P: Port> {
     ended: bool,
     /// When the end of session was said first.
     end_said: Option<Nanos>,
-    counters: PublisherCounters,
+    /// Packets sent; the counter is for others to read.
+    packets: u64,
+    counters: Arc<PublisherCounters>,
 }
 
 impl<P: Port> Publisher<P> {
@@ -170,7 +173,8 @@ impl<P: Port> Publisher<P> {
             heartbeat: Heartbeat::new(),
             ended: false,
             end_said: None,
-            counters: PublisherCounters::default(),
+            packets: 0,
+            counters: Arc::default(),
         })
     }
 
@@ -221,9 +225,9 @@ impl<P: Port> Publisher<P> {
         Ok((lowest, highest))
     }
 
-    /// What happened so far.
-    pub fn counters(&self) -> PublisherCounters {
-        self.counters
+    /// Its counters.
+    pub fn counters(&self) -> Arc<PublisherCounters> {
+        self.counters.clone()
     }
 
     /// Number of the next message.
@@ -231,17 +235,12 @@ impl<P: Port> Publisher<P> {
         self.packet.next()
     }
 
-    /// Datagrams that the host did not take, on both lines.
-    pub fn dropped(&self) -> u64 {
-        self.lines.port_a.dropped() + self.lines.port_b.as_ref().map_or(0, |p| p.dropped())
-    }
-
     /// Reads what is committed; returns the records read and whether the log is drained.
     fn follow(&mut self) -> (usize, bool) {
-        let Publisher { config, lines, reader, packet, ended, counters, .. } = self;
+        let Publisher { config, lines, reader, packet, ended, packets, counters, .. } = self;
         let mut send = |bytes: &[u8]| {
-            counters.packets += 1;
-            counters.bytes += bytes.len() as u64;
+            *packets += 1;
+            counters.bytes.add(bytes.len() as u64);
             lines.send(bytes);
         };
         for read in 0..RECORDS_PER_CYCLE {
@@ -288,7 +287,7 @@ impl<P: Port> Publisher<P> {
         }
         let count = if self.ended { END_OF_SESSION } else { HEARTBEAT };
         self.lines.send(&self.packet.head_only(count));
-        self.counters.heartbeats += 1;
+        self.counters.heartbeats.add(1);
     }
 }
 
@@ -298,25 +297,30 @@ impl<P: Port> Agent for Publisher<P> {
     }
 
     fn duty_cycle(&mut self, now: Nanos) -> usize {
-        let packets = self.counters.packets;
+        let packets = self.packets;
         let (read, drained) = self.follow();
-        if self.counters.packets > packets {
+        if self.packets > packets {
             self.heartbeat.on_message(now);
         }
         if drained {
             self.speak_when_silent(now);
         }
         self.lines.flush();
-        if self.counters.packets > packets {
+        if self.packets > packets {
             // Messages still in the open packet have not left.
             let left = self.packet.first() - 1;
-            self.counters.messages += left - self.left;
+            self.counters.packets.add(self.packets - packets);
+            self.counters.messages.add(left - self.left);
+            self.counters.last_message.set(left);
             self.left = left;
             self.released.advance(left);
         }
         read
     }
-}
 
-#[cfg(test)]
-mod tests;
+    fn housekeeping(&mut self, _now: Nanos) {
+        let Lines { port_a, port_b, .. } = &self.lines;
+        let dropped = port_a.dropped() + port_b.as_ref().map_or(0, |port| port.dropped());
+        self.counters.datagrams_dropped.set(dropped);
+    }
+}

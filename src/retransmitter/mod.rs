@@ -18,6 +18,7 @@ pub use budget::{Admission, Budget, Rate};
 pub use index::{FeedIndex, STRIDE};
 
 use crate::agent::Agent;
+use crate::counters::counters;
 use crate::exchange::event::{Event, EventHead};
 use crate::net::{BURST, Port};
 use crate::publisher::{Released, feed};
@@ -25,6 +26,7 @@ use crate::store::{Log, ReadError, Reader, StoreError};
 use crate::types::{Nanos, SessionName};
 use crate::wire::mold::{self, Header, PAYLOAD_BYTES_MAX, Packet, PacketBuilder};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 
 /// Records followed in one duty cycle, so that requests are also served while the index is built.
 const RECORDS_PER_CYCLE: usize = 1_024;
@@ -78,27 +80,22 @@ impl RetransmitterConfig {
     }
 }
 
-/// What happened so far. Only ever counts up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct RetransmitterCounters {
-    /// Requests answered.
-    pub answered: u64,
-    /// Messages in the answers.
-    pub messages: u64,
-    /// Bytes of the answers.
-    pub bytes: u64,
-    /// Datagrams that are no request of this session, or from an address that cannot be answered.
-    pub malformed: u64,
-    /// Requests for messages that have not left yet.
-    pub beyond: u64,
-    /// Requests of sources that are not allowed.
-    pub not_allowed: u64,
-    /// Requests over a client's rate.
-    pub over_rate: u64,
-    /// Requests over the rate of all clients.
-    pub over_total: u64,
-    /// Requests for which the table of clients had no room.
-    pub table_full: u64,
+counters! {
+    /// What repair counts.
+    pub struct RetransmitterCounters("retransmitter") {
+        answered: "requests answered",
+        messages: "messages in the answers",
+        bytes: "bytes of the answers",
+        malformed: "datagrams that are no request of this session, or cannot be answered",
+        beyond: "requests for messages that have not left yet, or cannot be read just now",
+        not_allowed: "requests of sources that are not allowed",
+        over_rate: "requests dropped: the client is over its rate",
+        over_total: "requests dropped: all clients together are over the rate",
+        table_full: "requests dropped: too many clients are being repaired",
+        unreadable: "times the event log could not be read: repair is down, the exchange is not",
+        last_message: "number of the last feed message that could be repaired",
+        datagrams_dropped: "answers that the host did not take",
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -121,7 +118,7 @@ pub struct Retransmitter<P: Port> {
     /// Number and log position of the message after the last answer: a client asks on from there.
     cursor: (u64, u64),
     packet: [u8; PAYLOAD_BYTES_MAX],
-    counters: RetransmitterCounters,
+    counters: Arc<RetransmitterCounters>,
 }
 
 impl<P: Port> Retransmitter<P> {
@@ -145,13 +142,13 @@ impl<P: Port> Retransmitter<P> {
             requests: Vec::with_capacity(BURST),
             cursor: (0, 0),
             packet: [0; PAYLOAD_BYTES_MAX],
-            counters: RetransmitterCounters::default(),
+            counters: Arc::default(),
         })
     }
 
-    /// What happened so far.
-    pub fn counters(&self) -> RetransmitterCounters {
-        self.counters
+    /// Its counters.
+    pub fn counters(&self) -> Arc<RetransmitterCounters> {
+        self.counters.clone()
     }
 
     /// Messages that could be repaired now: those indexed that have also left on the lines.
@@ -169,13 +166,18 @@ impl<P: Port> Retransmitter<P> {
         for read in 0..RECORDS_PER_CYCLE {
             match self.follower.next() {
                 Ok(Some(record)) => {
-                    let head = EventHead::get(record.payload).expect("an event has a head");
-                    if head.feed > 0 {
+                    if let Some(head) = EventHead::get(record.payload)
+                        && head.feed > 0
+                    {
                         self.index.push(head.feed, record.position);
                     }
                 }
                 Ok(None) => return read,
-                Err(error) => panic!("repair cannot read the event log: {error}"),
+                // Repair ends here; the exchange goes on. Counted again each cycle: an alarm.
+                Err(_) => {
+                    self.counters.unreadable.add(1);
+                    return read;
+                }
             }
         }
         RECORDS_PER_CYCLE
@@ -190,7 +192,7 @@ impl<P: Port> Retransmitter<P> {
             let request = match mold::parse(datagram) {
                 Ok((header, Packet::Request)) if header.session == config.session => header,
                 _ => {
-                    counters.malformed += 1;
+                    counters.malformed.add(1);
                     return;
                 }
             };
@@ -200,9 +202,9 @@ impl<P: Port> Retransmitter<P> {
                 || ip.is_unspecified()
                 || from.port() == 0);
             if !answerable || from == own || request.sequence == 0 {
-                counters.malformed += 1;
+                counters.malformed.add(1);
             } else if !config.allowed.is_empty() && !config.allowed.iter().any(|n| n.contains(ip)) {
-                counters.not_allowed += 1;
+                counters.not_allowed.add(1);
             } else if requests.len() < BURST {
                 let Header { sequence, count, .. } = request;
                 requests.push(Request { from, sequence, count });
@@ -213,29 +215,36 @@ impl<P: Port> Retransmitter<P> {
     fn answer(&mut self, request: Request, now: Nanos) {
         let limit = self.available();
         if request.sequence > limit {
-            self.counters.beyond += 1;
+            self.counters.beyond.add(1);
             return;
         }
         let admission = self.budget.admit(*request.from.ip(), PAYLOAD_BYTES_MAX as u64, now);
         let client = match admission {
             Admission::Granted(client) => client,
             Admission::Exhausted => {
-                self.counters.over_rate += 1;
+                self.counters.over_rate.add(1);
                 return;
             }
             Admission::AllExhausted => {
-                self.counters.over_total += 1;
+                self.counters.over_total.add(1);
                 return;
             }
             Admission::TableFull => {
-                self.counters.table_full += 1;
+                self.counters.table_full.add(1);
                 return;
             }
         };
         let last = limit.min(request.sequence.saturating_add(u64::from(request.count) - 1));
         let (len, count) = match self.fill(request.sequence, last) {
-            Ok(filled) => filled,
-            Err(error) => panic!("repair cannot read the event log: {error}"),
+            Ok(Some(filled)) => filled,
+            Ok(None) => {
+                self.counters.beyond.add(1);
+                return;
+            }
+            Err(_) => {
+                self.counters.unreadable.add(1);
+                return;
+            }
         };
         let packet = &self.packet[..len];
         self.port.send(request.from, |out| {
@@ -243,30 +252,33 @@ impl<P: Port> Retransmitter<P> {
             len
         });
         self.budget.charge(client, len as u64);
-        self.counters.answered += 1;
-        self.counters.messages += u64::from(count);
-        self.counters.bytes += len as u64;
+        self.counters.answered.add(1);
+        self.counters.messages.add(u64::from(count));
+        self.counters.bytes.add(len as u64);
     }
 
     /// Writes messages `first ..= last`, or as many as fit, into the packet; returns its length and
-    /// how many. The caller checked that they are indexed.
-    fn fill(&mut self, first: u64, last: u64) -> Result<(usize, u16), ReadError> {
+    /// how many. `None` when the log does not show them just now (a segment is being replaced).
+    fn fill(&mut self, first: u64, last: u64) -> Result<Option<(usize, u16)>, ReadError> {
         let Retransmitter { server, index, config, cursor, packet, .. } = self;
-        let noted = index.at_or_below(first).expect("the caller checked the number");
+        let Some(noted) = index.at_or_below(first) else { return Ok(None) };
         // Where the last answer ended is often where this one starts.
         let near = cursor.0 >= noted.0 && cursor.0 <= first;
         server.seek(if near { cursor.1 } else { noted.1 });
         let mut packet = PacketBuilder::new(&mut packet[..], config.session, first);
         loop {
-            let record = server.next()?.expect("an indexed record is committed");
-            let event = Event::decode(record.kind, record.payload).expect("an event of ours");
+            let Some(record) = server.next()? else { return Ok(None) };
+            let Some(event) = Event::decode(record.kind, record.payload) else { return Ok(None) };
             let number = event.head.feed;
             if number < first {
                 continue;
             }
-            let message = feed::message(&event, record.time, config.midnight)
-                .expect("an event with a feed number says something");
-            assert_eq!(number, packet.next_sequence(), "feed numbers leave no gap");
+            let Some(message) = feed::message(&event, record.time, config.midnight) else {
+                return Ok(None);
+            };
+            if number != packet.next_sequence() {
+                return Ok(None);
+            }
             let pushed = packet.push(message.size(), |out| {
                 message.encode(out);
             });
@@ -280,7 +292,7 @@ impl<P: Port> Retransmitter<P> {
             }
         }
         let count = packet.count();
-        Ok((packet.finish(), count))
+        Ok(Some((packet.finish(), count)))
     }
 }
 
@@ -298,7 +310,9 @@ impl<P: Port> Agent for Retransmitter<P> {
         self.port.flush();
         followed + received
     }
-}
 
-#[cfg(test)]
-mod tests;
+    fn housekeeping(&mut self, _now: Nanos) {
+        self.counters.last_message.set(self.available());
+        self.counters.datagrams_dropped.set(self.port.dropped());
+    }
+}

@@ -4,7 +4,7 @@
 //! requests. Every number from the next one to deliver up to the highest one known is either kept
 //! in the window or stands in the set of holes. Must not know sockets or ITCH.
 
-use super::holes::Holes;
+use super::holes::{Hole, Holes};
 use super::repair::{Ask, RepairOptions, Requests};
 use super::window::{Stored, Window};
 use crate::types::{Nanos, SessionName};
@@ -88,7 +88,7 @@ pub struct FeedCounters {
     pub packets_repair: u64,
     /// Heartbeats and ends of session.
     pub heartbeats: u64,
-    /// Times that messages were missing on both lines and had to be asked for.
+    /// Times that messages were missing on both lines and had to be asked for, or given up.
     pub gaps: u64,
     /// Messages that came by repair.
     pub repaired: u64,
@@ -273,7 +273,7 @@ impl Arbiter {
     /// Leaves a session; what is still missing of it can never be had again.
     fn leave(&mut self, listener: &mut impl FeedListener) {
         while let Some(hole) = self.holes.first() {
-            self.lose(hole.from, hole.to, listener);
+            self.lose(hole, listener);
         }
         self.previous = self.session;
         self.window.clear();
@@ -366,13 +366,14 @@ impl Arbiter {
         }
     }
 
-    /// Gives up `from .. to`, which begin at the next number to deliver.
-    fn lose(&mut self, from: u64, to: u64, listener: &mut impl FeedListener) {
-        debug_assert_eq!(from, self.next, "the lowest hole begins at the next number");
-        self.holes.fill(from, to);
-        self.counters.lost += to - from;
-        self.next = to;
-        listener.on_lost(from, to - from);
+    /// Gives up the lowest hole, which begins at the next number to deliver.
+    fn lose(&mut self, hole: Hole, listener: &mut impl FeedListener) {
+        debug_assert_eq!(hole.from, self.next, "the lowest hole begins at the next number");
+        self.holes.fill(hole.from, hole.to);
+        self.counters.gaps += u64::from(!hole.asked);
+        self.counters.lost += hole.to - hole.from;
+        self.next = hole.to;
+        listener.on_lost(hole.from, hole.to - hole.from);
         self.drain(listener);
     }
 
@@ -390,7 +391,7 @@ impl Arbiter {
             while let Some(hole) = self.holes.first()
                 && now.since(hole.since) >= self.options.give_up_ns
             {
-                self.lose(hole.from, hole.to, listener);
+                self.lose(hole, listener);
             }
             self.finish_if_done(listener);
         }

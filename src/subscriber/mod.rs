@@ -84,6 +84,7 @@ impl<P: Port> FeedHandler<P> {
     ) -> FeedHandler<P> {
         if servers.is_empty() {
             options.give_up_ns = options.give_up_ns.min(100_000_000);
+            options.repair.gap_wait_ns = u64::MAX; // nobody to ask
         }
         let arbiter = Arbiter::new(options);
         FeedHandler { line_a, line_b, request, servers, arbiter, strangers: 0 }
@@ -116,7 +117,7 @@ impl<P: Port> FeedHandler<P> {
         }
         let session = arbiter.session();
         arbiter.tick(now, listener, |ask| {
-            let (Some(session), false) = (session, servers.is_empty()) else { return };
+            let Some(session) = session else { return };
             let header = Header { session, sequence: ask.from, count: ask.count };
             request.send(servers[ask.server % servers.len()], |out| header.write(out));
         });

@@ -1,0 +1,87 @@
+//! A subscriber in one page: prints every message of the feed and the best prices as they change.
+//!
+//! ```text
+//! cargo run --example feed_printer -- 239.192.0.1:9101 239.192.0.2:9102 127.0.0.1 127.0.0.1:9103
+//! ```
+//!
+//! Arguments: line A, line B, address of the own interface, repair server.
+
+use rialto::clock::{Clock, SystemClock};
+use rialto::subscriber::{
+    Bbo, BookMirror, Execution, FeedAddresses, FeedHandler, FeedListener, FeedOptions,
+    MirrorListener, Top,
+};
+use rialto::types::*;
+use rialto::wire::itch::Message;
+use std::error::Error;
+
+/// Everything the feed tells goes through here, once and in order.
+#[derive(Default)]
+struct Printer {
+    books: BookMirror,
+}
+
+/// What the books tell while a message is applied.
+struct Prices;
+
+impl FeedListener for Printer {
+    fn on_message(&mut self, sequence: u64, payload: &[u8], end_of_packet: bool) {
+        match Message::decode(payload) {
+            Ok(message) => println!("{sequence}: {message:?}"),
+            Err(error) => println!("{sequence}: {error:?}"),
+        }
+        if let Err(error) = self.books.apply(payload, end_of_packet, &mut Prices) {
+            eprintln!("the books are wrong from here on: {error}");
+        }
+    }
+
+    fn on_session(&mut self, session: SessionName) {
+        println!("session {session}");
+        self.books.clear();
+    }
+
+    fn on_lost(&mut self, from: u64, count: u64) {
+        eprintln!("{count} messages from {from} on are lost; the books are wrong from here on");
+    }
+
+    fn on_end(&mut self, next: u64) {
+        println!("end of session after message {}, books {:016x}", next - 1, self.books.digest());
+    }
+}
+
+impl MirrorListener for Prices {
+    fn on_execution(&mut self, e: &Execution) {
+        println!("  trade of symbol {}: {} at {}", e.locate.0, e.quantity.0, e.price.0);
+    }
+
+    fn on_bbo(&mut self, locate: Locate, bbo: &Bbo, _timestamp: u64) {
+        let show = |top: Option<Top>| match top {
+            Some(top) => format!("{} x {}", top.price.0, top.quantity),
+            None => "-".to_string(),
+        };
+        println!("  symbol {}: bid {}, offer {}", locate.0, show(bbo.bid), show(bbo.ask));
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [group_a, group_b, interface, repair] = arguments.as_slice() else {
+        return Err("arguments: GROUP_A:PORT GROUP_B:PORT INTERFACE REPAIR:PORT".into());
+    };
+    let addresses = FeedAddresses {
+        group_a: group_a.parse()?,
+        group_b: group_b.parse()?,
+        interface: interface.parse()?,
+        repair: vec![repair.parse()?],
+    };
+    let mut handler = FeedHandler::join(&addresses, FeedOptions::default())?;
+    let mut printer = Printer::default();
+    let clock = SystemClock::new();
+    while !handler.finished() {
+        if handler.poll(clock.now(), &mut printer) == 0 {
+            std::thread::yield_now();
+        }
+    }
+    println!("{:?}", handler.counters());
+    Ok(())
+}
