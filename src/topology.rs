@@ -457,8 +457,10 @@ impl Agents {
             inbound.counters(),
             engine.counters(),
             engine.outbound_counters(),
+            publisher.counters(),
             egress.counters(),
             replayer.counters(),
+            retransmitter.counters(),
             timer.counters(),
         ];
         let placed: Vec<(AgentName, Placed)> = vec![

@@ -3,6 +3,7 @@
 mod alloc;
 mod broker;
 mod codecs;
+mod feed;
 mod golden;
 mod hostile;
 mod journeys;
