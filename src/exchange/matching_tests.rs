@@ -190,3 +190,19 @@ fn available_counts_pages_and_levels_up_to_the_limit() {
     }
     assert!(!book.available(Side::Sell, 1, Quantity(1)));
 }
+
+#[test]
+fn the_widest_band_has_a_place_for_its_ends() {
+    let spec = SymbolSpec {
+        symbol: Symbol::new("WIDE").unwrap(),
+        tick: 50,
+        lot: 1,
+        price_min: Price(50),
+        price_max: Price(50 << 25),
+        protection: 0,
+    };
+    let mut b = Books::new(&[spec], 4, 2);
+    submit(&mut b, Side::Buy, 50, 1, 1).1.unwrap();
+    submit(&mut b, Side::Sell, 50 << 25, 1, 2).1.unwrap();
+    assert_eq!(b.book(Locate(1)).unwrap().best(Side::Sell), Some((Price(50 << 25), 1)));
+}

@@ -1,19 +1,19 @@
 //! Which pages of a symbol's price band have orders, per side: three bitmaps over each other.
 //!
-//! A band has at most 65,536 pages (2^25 ticks), so a word over 16 words over 1,024 words finds the
-//! best page in three steps. Bands of up to 64 pages, the usual ones, touch one line.
+//! A band has at most 65,537 pages (levels 0 to 2^25), so a word over 17 words over 1,025 words finds
+//! the best page in three steps. Bands of up to 64 pages, the usual ones, touch one line.
 
 use crate::types::Side;
 
 /// Pages of one side that have orders.
 pub(super) struct PageMap {
     top: u64,
-    middle: [u64; 16],
+    middle: [u64; 17],
     words: Vec<u64>,
 }
 
 /// Pages of the widest band.
-pub(super) const PAGES_MAX: u32 = 64 * 64 * 16;
+pub(super) const PAGES_MAX: u32 = 64 * 64 * 16 + 1;
 
 impl PageMap {
     /// For a band of `pages` pages, at most [`PAGES_MAX`].
@@ -21,7 +21,7 @@ impl PageMap {
         assert!(pages <= PAGES_MAX, "band of {pages} pages");
         let mut words = Vec::with_capacity(pages.div_ceil(64) as usize);
         std::hint::black_box(&mut words).resize(pages.div_ceil(64) as usize, 0);
-        PageMap { top: 0, middle: [0; 16], words }
+        PageMap { top: 0, middle: [0; 17], words }
     }
 
     #[inline]
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn walks_the_same_pages_as_a_sorted_list() {
-        let pages = [0, 1, 63, 64, 4095, 4096, 9000, 40_000, 65_472, 65_535];
+        let pages = [0, 1, 63, 64, 4095, 4096, 9000, 40_000, 65_535, 65_536];
         let mut map = PageMap::new(PAGES_MAX);
         for page in pages {
             map.set(page);
