@@ -100,9 +100,9 @@ fn events_without_commands_refuse_the_start() {
 #[test]
 fn many_lives_one_day() {
     let (mut venue, mut maker, mut taker) = traded(options());
-    let mut urn = 1_000;
     let mut matches = 40;
     for life in 0..6u64 {
+        let urn = 1_000 + life as u32;
         maker.take();
         taker.take();
         // What was sent into the dead time between is lost or waits in the socket: repeat it.
@@ -111,7 +111,6 @@ fn many_lives_one_day() {
         taker.send_raw(&order);
         taker.send_raw(&order);
         taker.next += 1;
-        urn += 1;
         matches += 1;
         venue.settle();
         assert_eq!(taker.letters(), "AE", "life {life}");
