@@ -21,7 +21,7 @@ use crate::sequencer::inbound::{Inbound, InboundOptions};
 use crate::sequencer::outbound::Outbound;
 use crate::store::{
     Archiver, ArchiverOptions, CommitPolicy, Control, Cut, Day, DaySpec, LogIndex, Medium,
-    ReadError, Recovered, StoreError,
+    Preparer, ReadError, Recovered, StoreError,
 };
 use crate::timer::{self, Timer};
 use crate::types::*;
@@ -112,6 +112,8 @@ pub struct Facts {
     pub medium: Medium,
     /// Commands found in the log.
     pub commands: u64,
+    /// Bytes that the hot tier's file system lacks for the segments it may grow to; 0 = enough.
+    pub hot_missing_bytes: u64,
     /// A torn tail that was cut off the command log.
     pub cut: Option<Cut>,
     /// Time that recovery took, ns.
@@ -152,12 +154,21 @@ impl Venue {
         let facts = Facts {
             day: day.day.dir().to_path_buf(),
             medium: day.day.medium(),
+            hot_missing_bytes: day.day.hot_missing_bytes(),
             commands: day.found,
             cut: day.cut.take(),
             recovery_ns: clock.now().since(begun),
             configuration_differs,
         };
         let mut runners = Vec::new();
+        if let Some(preparer) = agents.preparer.take() {
+            // On a thread of its own: a slow fdatasync of the archiver must not delay the segment
+            // that the order path writes next.
+            let options = RunnerOptions::new(clock, stop.clone());
+            let handle = Runner::spawn("rialto-preparer", vec![Box::new(preparer)], options)
+                .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
+            runners.push(handle);
+        }
         for thread in &config.threads {
             let names: Vec<&str> = thread.agents.iter().map(|a| a.text()).collect();
             let mut options = RunnerOptions::new(clock, stop.clone());
@@ -340,6 +351,7 @@ type Placed = (Box<dyn Agent + Send>, Option<std::os::fd::RawFd>);
 
 struct Agents {
     placed: Vec<(AgentName, Placed)>,
+    preparer: Option<Preparer>,
     status: Arc<EngineStatus>,
     inside: Arc<Distribution>,
     counters: Vec<Arc<dyn CounterSet>>,
@@ -451,6 +463,7 @@ impl Agents {
             Retransmitter::new(repair, sockets.repair, &event_log, released.clone())?;
         let timer = Timer::new(timer_sequencer, board, status.clone(), schedule(config, genesis));
 
+        let preparer = archiver.take_preparer();
         let inside = egress.latency();
         let counters: Vec<Arc<dyn CounterSet>> = vec![
             ingress.counters(),
@@ -474,7 +487,7 @@ impl Agents {
             (AgentName::Retransmitter, (Box::new(retransmitter), repair_fd)),
             (AgentName::Archiver, (Box::new(archiver), None)),
         ];
-        Ok(Agents { placed, status, inside, counters, released })
+        Ok(Agents { placed, preparer, status, inside, counters, released })
     }
 
     /// Takes an agent; the configuration places each exactly once.

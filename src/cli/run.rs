@@ -1,6 +1,6 @@
 //! `rialto run`: the venue, until SIGTERM.
 
-use super::text::grouped;
+use super::text::{grouped, size};
 use anyhow::Context;
 use clap::Args;
 use rialto::clock::SystemClock;
@@ -50,6 +50,13 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     println!("day {}", facts.day.display());
     if facts.medium == Medium::Degraded {
         tracing::warn!("degraded: the hot tier lies on a disk; expect stalls of milliseconds");
+    }
+    if facts.hot_missing_bytes > 0 {
+        tracing::warn!(
+            "the hot tier may grow by {} more than its file system has: lower \
+             capacity.hot_segments_max or segment_mib, or make /dev/shm larger",
+            size(facts.hot_missing_bytes)
+        );
     }
     if let Some(cut) = &facts.cut {
         let file = cut.path.display();
