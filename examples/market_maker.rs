@@ -1,11 +1,11 @@
-//! A market maker: quotes both sides of one symbol around the last trade, leans against its own
-//! position, and takes its quotes with it when it goes.
+//! A market maker: quotes both sides of one symbol around a middle that follows the trades, leans
+//! against its own position, and takes its quotes with it when it goes.
 //!
 //!     cargo run --release --example market_maker -- --user BRVO01 --key 03*32 --symbol ALPH --mid 10.00
 //!
-//! What to look at: quotes move by replace, never by two messages about one side at a time; the
-//! size of the position is bounded by not quoting the side that would enlarge it; cancel on
-//! disconnect is asked for, so that a crash leaves no quotes behind.
+//! What to look at: quotes move by replace, one message at a time, and never to a price at which
+//! the two would trade with each other; the position is bounded by not quoting the side that would
+//! enlarge it; cancel on disconnect is asked for, so that a crash leaves no quotes behind.
 
 mod common;
 
@@ -29,7 +29,6 @@ market_maker --user BRVO01 --key 03*32 --symbol ALPH --mid 10.00
 
 struct Settings {
     symbol: Symbol,
-    mid: Price,
     spread: u32,
     tick: u32,
     size: u32,
@@ -53,12 +52,12 @@ fn main() {
     config.keep_unsettled = false; // a quote that waited for a reconnect is worth nothing
     let settings = Settings {
         symbol: options.get("symbol", "ALPH", Symbol::new),
-        mid: options.get("mid", "10.00", price),
         spread: options.get("spread", "0.04", price).0,
         tick: options.get("tick", "0.01", price).0.max(1),
         size: options.get("size", "500", number) as u32,
         position_max: options.get("position", "5000", number) as i64,
     };
+    let mut middle = options.get("mid", "10.00", price);
     let until = options.find("for", duration);
     let mut market = Market::join(&mut options, settings.symbol);
     options.done();
@@ -70,9 +69,17 @@ fn main() {
     let mut quotes =
         [Side::Buy, Side::Sell].map(|side| Quote { side, pending: None, pause_until: Nanos(0) });
     let mut refused = None;
+    let mut traded = 0;
     loop {
         let now = clock.now();
         market.poll(now);
+        let trades = market.trades();
+        if let (Some(last), true) = (trades.last, trades.shares != traded) {
+            // A little towards each trade: following at once would let one large order push the
+            // quotes in front of itself.
+            traded = trades.shares;
+            middle = Price((7 * middle.0 as u64 + last.0 as u64).div_euclid(8) as u32);
+        }
         let work = broker.poll(now, |event| {
             tell(&event);
             match event {
@@ -106,7 +113,10 @@ fn main() {
             broker.logoff(); // and the exchange cancels the quotes
         } else if broker.is_bound() && broker.is_caught_up() {
             for quote in &mut quotes {
-                keep_quoted(quote, &settings, &market, &own, &mut broker, now);
+                // Nothing until the last message is settled: both prices must be known.
+                if broker.unsettled() == 0 {
+                    keep_quoted(quote, &settings, middle, &own, &mut broker, now);
+                }
             }
             broker.flush(now);
         }
@@ -120,7 +130,7 @@ fn main() {
 fn keep_quoted(
     quote: &mut Quote,
     settings: &Settings,
-    market: &Market,
+    middle: Price,
     own: &OwnOrders,
     broker: &mut Broker<UdpPort>,
     now: Nanos,
@@ -141,7 +151,13 @@ fn keep_quoted(
         Side::Sell => settings.position_max + position,
     };
     let wanted = room.clamp(0, settings.size as i64) as u32;
-    let target = price_of(quote.side, settings, market, position);
+    let target = price_of(quote.side, settings, middle, position);
+    let opposite = |o: &&OwnOrder| o.symbol == settings.symbol && o.side != quote.side;
+    let target = match (quote.side, own.live().find(opposite)) {
+        (Side::Buy, Some(o)) => Price(target.0.min(o.price.0.saturating_sub(settings.tick))),
+        (Side::Sell, Some(o)) => Price(target.0.max(o.price.0 + settings.tick)),
+        (_, None) => target,
+    };
     let sent = match order {
         None if wanted > 0 => {
             let order = NewOrder::limit(quote.side, settings.symbol, Quantity(wanted), target);
@@ -158,9 +174,9 @@ fn keep_quoted(
     quote.pending = sent.ok().map(|sent| sent.sequence);
 }
 
-/// Half the spread from the last trade, moved by up to the whole spread against the position.
-fn price_of(side: Side, settings: &Settings, market: &Market, position: i64) -> Price {
-    let middle = market.trades().last.unwrap_or(settings.mid).0 as i64;
+/// Half the spread from the middle, moved by up to the whole spread against the position.
+fn price_of(side: Side, settings: &Settings, middle: Price, position: i64) -> Price {
+    let middle = middle.0 as i64;
     let spread = settings.spread as i64;
     let lean = spread * position / settings.position_max.max(1);
     let half = match side {

@@ -141,6 +141,7 @@ fn main() {
                 market.forget_trades();
                 arrival = market.best();
                 started = Some(now);
+                next_piece = now.plus(parent.every_ns);
             }
             continue;
         };

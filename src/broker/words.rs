@@ -114,7 +114,7 @@ pub fn cancel_text(reason: u8) -> &'static str {
     match reason {
         b'U' => "as asked for",
         b'I' => "nothing more to trade with at once",
-        b'K' => "the market order reached its protection price",
+        b'K' => "nothing more within the market order's protection price",
         b'Z' => "by the exchange (session ended, or replace above the rate)",
         b'E' => "the day is over",
         _ => "for a reason this program does not know",
