@@ -274,10 +274,11 @@ fn open_day(config: &Config, now: Nanos) -> Result<OpenDay, StartError> {
     if config.incarnation != b'A' {
         date = format!("{date}-{}", config.incarnation as char);
     }
+    // Made first: the hot tier's name comes from where it really is.
+    let _ = std::fs::create_dir_all(&config.data); // Day::open tells what is wrong with it
     let hot = match &config.hot {
         HotTier::Directory(path) => path.clone(),
-        HotTier::Auto if Path::new("/dev/shm").is_dir() => PathBuf::from("/dev/shm/rialto"),
-        HotTier::Auto => config.data.join("hot"),
+        HotTier::Auto => auto_hot_tier(&config.data),
     };
     let spec = DaySpec {
         data: config.data.clone(),
@@ -311,6 +312,18 @@ fn open_day(config: &Config, now: Nanos) -> Result<OpenDay, StartError> {
     };
     let cut = commands.cut.take();
     Ok(OpenDay { day, policy, commands, events, found, cut, genesis })
+}
+
+/// A directory of /dev/shm that belongs to this data directory: two venues on one host must not meet
+/// there. The same data directory finds it again.
+fn auto_hot_tier(data: &Path) -> PathBuf {
+    let shm = Path::new("/dev/shm");
+    if !shm.is_dir() {
+        return data.join("hot");
+    }
+    let whole = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
+    let whole = whole.canonicalize().unwrap_or(whole);
+    shm.join(format!("rialto-{:08x}", crc32c::crc32c(whole.as_os_str().as_encoded_bytes())))
 }
 
 impl OpenDay {
