@@ -537,17 +537,17 @@ fn picture(
         let ask = ask.map_or(String::new(), |t| {
             format!("{:<12} {:>11} {:>7}", price(t), grouped(t.quantity), t.orders)
         });
-        let _ = writeln!(text, "{bid} | {ask}");
+        let _ = writeln!(text, "{}", format!("{bid} | {ask}").trim_end());
     }
     for trade in trades {
         let _ = writeln!(
             text,
-            "trade {} {} x {} ({} {})",
+            "{} match {}: {} at {}, {}",
             time_of_day(trade.timestamp),
-            money(u64::from(trade.price.0)),
+            trade.match_number.0,
             grouped(u64::from(trade.quantity.0)),
-            if trade.side == Side::Buy { "sold into the bid," } else { "bought the offer," },
-            trade.match_number.0
+            money(u64::from(trade.price.0)),
+            if trade.side == Side::Buy { "sold into the bid" } else { "bought from the offer" }
         );
     }
     text

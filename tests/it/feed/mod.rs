@@ -1,11 +1,15 @@
 //! The feed from event log to subscriber: publisher, repair and feed handler on a network that
 //! loses, at hand-moved time; and once over the kernel's multicast.
 
+#[cfg(feature = "cli")]
+mod command;
+mod page;
 mod rig;
 
 use rialto::agent::Agent;
+use rialto::clock::{Clock, SystemClock};
 use rialto::net::{LossyPort, MemoryNetwork, MemoryPort, Port, UdpPort};
-use rialto::publisher::{Publisher, RESENT_MESSAGES, Released};
+use rialto::publisher::{Publisher, PublisherConfig, RESENT_MESSAGES, Released};
 use rialto::retransmitter::{AllowedNetwork, Rate, Retransmitter, RetransmitterConfig};
 use rialto::subscriber::{BookMirror, FeedAddresses, FeedHandler, FeedListener, FeedOptions};
 use rialto::types::*;
@@ -570,59 +574,77 @@ fn without_repair_the_stream_goes_on_and_says_what_is_lost() {
     assert_eq!(subscriber.counters().requests, 0);
 }
 
+/// Groups and a venue on the kernel's loopback multicast, with names of their own.
+struct KernelVenue {
+    rig: Rig,
+    addresses: FeedAddresses,
+    publisher: Publisher<UdpPort>,
+    repair: Retransmitter<UdpPort>,
+}
+
+impl KernelVenue {
+    fn new(seed: u64) -> KernelVenue {
+        let free = || {
+            let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            port.local_addr().unwrap().port()
+        };
+        let process = std::process::id();
+        let group = |line: u8| {
+            let low = (process << 1) as u8 & 0xFE;
+            SocketAddrV4::new(Ipv4Addr::new(239, 255, (process >> 7) as u8, low + line), free())
+        };
+        let (group_a, group_b) = (group(0), group(1));
+        let rig = Rig::new(seed);
+        let released = Released::in_memory();
+        let config = PublisherConfig { group_a, group_b, ..publisher_config() };
+        let sender = UdpPort::multicast_sender(HOST, 1).unwrap();
+        let publisher = Publisher::new(config, sender, None, rig.log(), released.clone()).unwrap();
+        let port = UdpPort::bind(SocketAddrV4::new(HOST, 0)).unwrap();
+        let addresses =
+            FeedAddresses { group_a, group_b, interface: HOST, repair: vec![port.local()] };
+        let repair = Retransmitter::new(repair_config(), port, rig.log(), released).unwrap();
+        KernelVenue { rig, addresses, publisher, repair }
+    }
+
+    fn step(&mut self, now: Nanos) {
+        self.publisher.duty_cycle(now);
+        self.repair.duty_cycle(now);
+    }
+}
+
 /// The kernel's own multicast on the loopback interface, with a tenth of everything thrown away.
 #[test]
 fn over_kernel_multicast() {
-    let free = || {
-        let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        port.local_addr().unwrap().port()
-    };
-    let process = std::process::id();
-    let group = |line: u8| {
-        let ip =
-            Ipv4Addr::new(239, 255, (process >> 7) as u8, ((process << 1) as u8 & 0xFE) + line);
-        SocketAddrV4::new(ip, free())
-    };
-    let (group_a, group_b) = (group(0), group(1));
-    let mut rig = Rig::new(17);
-    let released = Released::in_memory();
-    let config = rialto::publisher::PublisherConfig { group_a, group_b, ..publisher_config() };
-    let sender = UdpPort::multicast_sender(HOST, 1).unwrap();
-    let mut publisher = Publisher::new(config, sender, None, rig.log(), released.clone()).unwrap();
-    let port = UdpPort::bind(SocketAddrV4::new(HOST, 0)).unwrap();
-    let server = port.local();
-    let mut repair = Retransmitter::new(repair_config(), port, rig.log(), released).unwrap();
-    let addresses = FeedAddresses { group_a, group_b, interface: HOST, repair: vec![server] };
-    let mut plain = FeedHandler::join(&addresses, FeedOptions::default()).unwrap();
+    let mut venue = KernelVenue::new(17);
+    let FeedAddresses { group_a, group_b, repair, .. } = venue.addresses.clone();
+    let mut plain = FeedHandler::join(&venue.addresses, FeedOptions::default()).unwrap();
     let lossy = |port: UdpPort, seed| LossyPort::new(port, seed, 100_000);
     let mut poor = FeedHandler::new(
         lossy(UdpPort::join(group_a, HOST).unwrap(), 1),
         lossy(UdpPort::join(group_b, HOST).unwrap(), 2),
         lossy(UdpPort::bind(SocketAddrV4::new(HOST, 0)).unwrap(), 3),
-        vec![server],
+        repair,
         FeedOptions::default(),
     );
     let (mut heard, mut pieced) = (Checked::default(), Checked::default());
-    rig.open(3);
-    let clock = rialto::clock::SystemClock::new();
-    use rialto::clock::Clock;
+    venue.rig.open(3);
+    let clock = SystemClock::new();
     let began = clock.now();
     let mut cycles = 0;
     while !(heard.ended && pieced.ended) {
         cycles += 1;
         match cycles {
-            0..2_000 => rig.trade(),
-            2_000 => rig.close(),
+            0..2_000 => venue.rig.trade(),
+            2_000 => venue.rig.close(),
             _ => {}
         }
         let now = clock.now();
-        publisher.duty_cycle(now);
-        repair.duty_cycle(now);
+        venue.step(now);
         plain.poll(now, &mut heard);
         poor.poll(now, &mut pieced);
         assert!(now.since(began) < 30_000 * MS, "{:?} {:?}", plain.counters(), poor.counters());
     }
-    assert!(heard.messages == rig.said && pieced.messages == rig.said);
+    assert!(heard.messages == venue.rig.said && pieced.messages == venue.rig.said);
     assert!(poor.counters().repaired > 0);
     assert_eq!(heard.books.digest(), pieced.books.digest());
 }
