@@ -2,9 +2,9 @@
 //! and shares are conserved, held = what resting orders may cost, the entity sum equals the sum over
 //! the entities. Panics with what is wrong. Walks everything and allocates.
 
-use super::exchange::State;
 use super::genesis::Genesis;
 use super::session::Sessions;
+use super::state::State;
 use super::state_hash;
 use crate::types::*;
 

@@ -12,6 +12,7 @@ use super::matching::Books;
 use super::order_index::OrderIndex;
 use super::output::{Numbers, Output};
 use super::session::{CANCEL_ON_DISCONNECT, Sessions};
+use super::state::State;
 use super::state_hash;
 use super::view::{AccountView, LevelView, OrderView, SessionView};
 use super::wallet::Wallet;
@@ -20,17 +21,6 @@ use crate::types::*;
 
 /// A block this far above the next is dropped without a word. Source: SESSION.md 9.
 const JUMP_MAX: u64 = 65_536;
-
-/// What orders change.
-pub(super) struct State {
-    pub(super) market: Market,
-    pub(super) books: Books,
-    pub(super) wallet: Wallet,
-    pub(super) index: OrderIndex,
-    /// Resting orders' part of the entity sum.
-    pub(super) orders_sum: u64,
-    pub(super) orders_max: u32,
-}
 
 /// The whole venue for one day.
 pub struct Exchange {

@@ -5,6 +5,7 @@
 //! stay with the gateway and never reach a log.
 
 use crate::types::*;
+use bytes::{Buf, BufMut, TryGetError};
 
 /// Version of the rules of `apply`. A change of behaviour raises it.
 pub const CORE_VERSION: u16 = 1;
@@ -138,49 +139,49 @@ impl Genesis {
 
     /// Bytes for the log record.
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer(Vec::new());
-        w.u16(self.core_version);
-        w.u16(self.day_of_year);
-        w.u64(self.midnight.0);
-        w.u64(self.hash_seed);
-        w.bytes(&[self.incarnation]);
-        w.bytes(&self.feed_name.0);
-        w.u32(self.capacities.orders_max);
-        w.u32(self.capacities.price_pages_max);
-        w.u16(self.symbols.len() as u16);
+        let mut w = Vec::new();
+        w.put_u16_le(self.core_version);
+        w.put_u16_le(self.day_of_year);
+        w.put_u64_le(self.midnight.0);
+        w.put_u64_le(self.hash_seed);
+        w.put_slice(&[self.incarnation]);
+        w.put_slice(&self.feed_name.0);
+        w.put_u32_le(self.capacities.orders_max);
+        w.put_u32_le(self.capacities.price_pages_max);
+        w.put_u16_le(self.symbols.len() as u16);
         for s in &self.symbols {
-            w.bytes(&s.symbol.0);
-            w.u32(s.tick);
-            w.u32(s.lot);
-            w.u32(s.price_min.0);
-            w.u32(s.price_max.0);
-            w.u32(s.protection);
+            w.put_slice(&s.symbol.0);
+            w.put_u32_le(s.tick);
+            w.put_u32_le(s.lot);
+            w.put_u32_le(s.price_min.0);
+            w.put_u32_le(s.price_max.0);
+            w.put_u32_le(s.protection);
         }
-        w.u16(self.firms.len() as u16);
+        w.put_u16_le(self.firms.len() as u16);
         for f in &self.firms {
-            w.bytes(&f.0);
+            w.put_slice(&f.0);
         }
-        w.u16(self.accounts.len() as u16);
+        w.put_u16_le(self.accounts.len() as u16);
         for a in &self.accounts {
-            w.bytes(&a.name.0);
-            w.u16(a.firm);
-            w.u64(a.cash.0);
-            w.u32(a.limits.order_quantity_max);
-            w.u64(a.limits.order_notional_max.0);
-            w.u64(a.limits.day_shares_max);
-            w.u16(a.positions.len() as u16);
+            w.put_slice(&a.name.0);
+            w.put_u16_le(a.firm);
+            w.put_u64_le(a.cash.0);
+            w.put_u32_le(a.limits.order_quantity_max);
+            w.put_u64_le(a.limits.order_notional_max.0);
+            w.put_u64_le(a.limits.day_shares_max);
+            w.put_u16_le(a.positions.len() as u16);
             for &(locate, shares) in &a.positions {
-                w.u16(locate.0);
-                w.u64(shares);
+                w.put_u16_le(locate.0);
+                w.put_u64_le(shares);
             }
         }
-        w.u16(self.sessions.len() as u16);
+        w.put_u16_le(self.sessions.len() as u16);
         for s in &self.sessions {
-            w.bytes(&s.user.0);
-            w.u16(s.firm);
-            w.u16(s.default_account.0);
+            w.put_slice(&s.user.0);
+            w.put_u16_le(s.firm);
+            w.put_u16_le(s.default_account.0);
         }
-        w.0
+        w
     }
 
     /// Reads the bytes and checks that the values fit each other.
@@ -235,7 +236,7 @@ impl Genesis {
                 default_account: AccountSlot(r.u16()?),
             });
         }
-        if !r.0.is_empty() {
+        if r.0.has_remaining() {
             return Err(GenesisError::Length);
         }
         let genesis = Genesis {
@@ -312,39 +313,28 @@ impl Genesis {
     }
 }
 
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn bytes(&mut self, b: &[u8]) {
-        self.0.extend_from_slice(b);
-    }
-    fn u16(&mut self, v: u16) {
-        self.bytes(&v.to_le_bytes());
-    }
-    fn u32(&mut self, v: u32) {
-        self.bytes(&v.to_le_bytes());
-    }
-    fn u64(&mut self, v: u64) {
-        self.bytes(&v.to_le_bytes());
-    }
-}
-
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], GenesisError> {
-        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(GenesisError::Length)?;
-        self.0 = rest;
-        Ok(*head)
+        let mut bytes = [0; N];
+        self.0.try_copy_to_slice(&mut bytes)?;
+        Ok(bytes)
     }
     fn u16(&mut self) -> Result<u16, GenesisError> {
-        self.take().map(u16::from_le_bytes)
+        Ok(self.0.try_get_u16_le()?)
     }
     fn u32(&mut self) -> Result<u32, GenesisError> {
-        self.take().map(u32::from_le_bytes)
+        Ok(self.0.try_get_u32_le()?)
     }
     fn u64(&mut self) -> Result<u64, GenesisError> {
-        self.take().map(u64::from_le_bytes)
+        Ok(self.0.try_get_u64_le()?)
+    }
+}
+
+impl From<TryGetError> for GenesisError {
+    fn from(_: TryGetError) -> GenesisError {
+        GenesisError::Length
     }
 }
 

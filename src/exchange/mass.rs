@@ -6,10 +6,10 @@
 
 use super::command::Phase;
 use super::event::*;
-use super::exchange::State;
 use super::market::Day;
 use super::order_manager::cancel_all;
 use super::output::Output;
+use super::state::State;
 use crate::types::*;
 
 /// Orders that one command cancels at most: at 100 ns each, 26 us in which nobody else is served.

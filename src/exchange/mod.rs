@@ -33,6 +33,7 @@ mod page_map;
 mod price_level;
 mod risk;
 mod session;
+mod state;
 pub mod state_hash;
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,10 @@
 use super::arena::{Order, order_ref};
 use super::command::{Cancel, Enter, Phase, Replace};
 use super::event::*;
-use super::exchange::State;
 use super::order_book::Match;
 use super::output::Output;
 use super::risk::{self, Limit, Terms};
+use super::state::State;
 use super::state_hash::order_key;
 use crate::types::*;
 

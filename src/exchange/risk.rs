@@ -5,10 +5,10 @@
 
 use super::arena::Order;
 use super::command::{self, Enter, Phase, Replace};
-use super::exchange::State;
 use super::genesis::SymbolSpec;
 use super::order_book::OrderBook;
 use super::session::Session;
+use super::state::State;
 use crate::types::*;
 
 /// Orders of this many shares and more are refused. Source: OUCH 5.0, Enter Order, Quantity.

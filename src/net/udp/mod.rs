@@ -82,7 +82,7 @@ impl UdpPort {
         self.socket.send_buffer_size().unwrap_or(0)
     }
 
-    /// Datagrams longer than [`DATAGRAM_BYTES_MAX`]: cut by the kernel and not delivered.
+    /// Datagrams longer than [`super::DATAGRAM_BYTES_MAX`]: cut by the kernel and not delivered.
     pub fn truncated(&self) -> u64 {
         self.truncated
     }
