@@ -38,6 +38,8 @@ const TIMER_RING_SLOTS: usize = 1_024;
 const RECEIPT_SLOTS: usize = 65_536;
 /// Spare counter of the control page that holds how far the feed has left.
 const RELEASED_COUNTER: usize = 0;
+/// Repair answers that a client may get at once, bytes: 16 packets.
+const REPAIR_BURST_MIN: u64 = 16 * 1_400;
 /// Term of a venue of one node.
 const TERM: u32 = 1;
 /// A thread that waits for the archiver (group commit) sleeps no longer than this.
@@ -469,7 +471,8 @@ impl Agents {
         let mut repair = RetransmitterConfig::new(genesis.feed_session(), genesis.midnight);
         repair.per_client = retransmitter::Rate {
             bytes_per_second: config.feed.repair_bytes_per_second,
-            burst_bytes: config.feed.repair_bytes_per_second / 8,
+            // At least some packets at once, however low the rate.
+            burst_bytes: (config.feed.repair_bytes_per_second / 8).max(REPAIR_BURST_MIN),
         };
         let repair_fd = sockets.repair.poll_fd();
         let retransmitter =
