@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(said(system), bytes("53", "0000", "51"));
         let aapl = Alpha(*b"AAPL    ");
         let directory = Directory { locate: Locate(1), zero: [0; 2], lot: 100, symbol: aapl };
-        let rest = "20200000006459435a20504e4e204e000000004e";
+        let rest = "204e0000006459435a20504e4e204e000000004e";
         assert_eq!(said(directory), bytes("52", "0001", &format!("{symbol}{rest}")));
         let halt = TradingAction {
             locate: Locate(1),
