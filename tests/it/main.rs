@@ -5,6 +5,7 @@ mod broker;
 mod codecs;
 mod feed;
 mod golden;
+mod host;
 mod hostile;
 mod journeys;
 mod model;
