@@ -16,7 +16,7 @@ use std::net::SocketAddrV4;
 /// L's time may differ from ours by this much (SESSION.md, Login 2).
 const TIME_WINDOW_NS: u64 = 5_000_000_000;
 /// 'A' failures in a second from one address that silence it (SESSION.md, Login 2).
-const FAILURES_MAX: u32 = 10;
+const FAILURES_MAX: usize = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_NS: u64 = 60_000_000_000;
 
@@ -144,11 +144,14 @@ struct Failures {
     places: Box<[[Failure; 4]; 256]>,
 }
 
+/// The last failures of one address: any ten of them within a second silence it.
 #[derive(Clone, Copy, Default)]
 struct Failure {
     ip: u32,
-    since: Nanos,
-    count: u32,
+    /// Failures ever; the n-th stands in `times[n % FAILURES_MAX]`.
+    count: usize,
+    times: [Nanos; FAILURES_MAX],
+    last: Nanos,
     silent_until: Nanos,
 }
 
@@ -174,19 +177,19 @@ impl Failures {
             Some(at) => at,
             None => {
                 // The place that was used longest ago.
-                let oldest = (0..4).min_by_key(|&i| row[i].since.max(row[i].silent_until));
+                let oldest = (0..4).min_by_key(|&i| row[i].last.max(row[i].silent_until));
                 let at = oldest.unwrap_or(0);
-                row[at] = Failure { ip, since: now, count: 0, silent_until: Nanos(0) };
+                row[at] = Failure { ip, ..Failure::default() };
                 at
             }
         };
         let failure = &mut row[at];
-        if now.since(failure.since) >= SECOND_NS {
-            failure.since = now;
-            failure.count = 0;
-        }
+        failure.times[failure.count % FAILURES_MAX] = now;
+        failure.last = now;
         failure.count += 1;
-        if failure.count >= FAILURES_MAX {
+        // The place that the next one takes holds the tenth last.
+        let tenth_last = failure.times[failure.count % FAILURES_MAX];
+        if failure.count >= FAILURES_MAX && now.since(tenth_last) < SECOND_NS {
             failure.silent_until = now.plus(SECOND_NS);
         }
     }
@@ -376,6 +379,27 @@ mod tests {
         let later = NOW.plus(SECOND_NS);
         let verdict = auth.judge(&block, &signed, CLIENT, &Binding::NONE, false, later);
         assert_eq!(verdict, LoginVerdict::Valid(SessionSlot(1)));
+    }
+
+    #[test]
+    fn any_ten_failures_within_a_second_silence_not_only_those_of_one_count() {
+        let mut failures = Failures::new();
+        let at = |ms: u64| NOW.plus(ms * 1_000_000);
+        // One that would start a fixed second, nine at its end, nine more in the next.
+        failures.note(CLIENT, at(0));
+        for ms in 900..908 {
+            failures.note(CLIENT, at(ms));
+        }
+        failures.note(CLIENT, at(1_001));
+        assert!(!failures.silenced(CLIENT, at(1_002)), "nine within the last second");
+        failures.note(CLIENT, at(1_100));
+        assert!(failures.silenced(CLIENT, at(1_101)));
+        assert!(!failures.silenced(CLIENT, at(2_100)));
+        // Nine a second go on for ever.
+        for ms in 0..50 {
+            failures.note(CLIENT, at(5_000 + 112 * ms));
+            assert!(!failures.silenced(CLIENT, at(5_000 + 112 * ms)));
+        }
     }
 
     #[test]
