@@ -8,6 +8,7 @@ use super::{GatewayConfig, SessionConfig};
 use crate::exchange::event::{EndedBy, LoggedIn, SessionEnded};
 use crate::types::*;
 use crate::wire::session::{ACCEPTED_BYTES, Accepted, FLAG_PACKET_MAC, Nonce, packet_keys};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 const NEVER: Nanos = Nanos(u64::MAX);
@@ -18,6 +19,9 @@ const HEARTBEAT_STEPS: [u64; 3] = [MS, 9 * MS, 90 * MS];
 const HEARTBEAT_NS_MAX: u64 = 1_000 * MS;
 /// K at most once, and when applied-through moved at least once, in this time (SESSION.md 11).
 const APPLIED_NS: u64 = MS;
+/// Replay requests of one session that wait at a time: a client that misses several stretches asks
+/// for all of them at once.
+pub(super) const REPLAYS_MAX: usize = 16;
 /// The three 0xFFFF of a session's end: at once, 1 ms, 10 ms.
 const END_STEPS: [u64; 3] = [MS, 9 * MS, 0];
 
@@ -52,9 +56,21 @@ pub(super) struct Client {
     /// Next report number that the 0xFFFF packets carry.
     pub(super) end_number: u64,
     pub(super) replay_bytes: Bucket,
-    pub(super) replay_packets: u16,
-    pub(super) replay_next: u64,
-    pub(super) replay_end: u64,
+    /// Requests being answered from memory, in order of arrival.
+    pub(super) replays: VecDeque<Replay>,
+    /// Stands in egress' list of sessions with replays.
+    pub(super) replaying: bool,
+}
+
+/// What is left of one replay request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Replay {
+    /// Next report to send.
+    pub(super) next: u64,
+    /// The one after the last.
+    pub(super) end: u64,
+    /// Datagrams that may still be sent for it.
+    pub(super) packets: u16,
 }
 
 /// What is due to a client now.
@@ -100,9 +116,8 @@ impl Client {
             end_step: 0,
             end_number: 0,
             replay_bytes: Bucket::new(per_second, (per_second / 100).max(answer)),
-            replay_packets: 0,
-            replay_next: 0,
-            replay_end: 0,
+            replays: VecDeque::with_capacity(REPLAYS_MAX),
+            replaying: false,
         }
     }
 
@@ -144,14 +159,14 @@ impl Client {
         self.idle_ns = (login.dead_time_ms as u64 * MS / 5).clamp(MS, HEARTBEAT_NS_MAX);
         self.end_at = NEVER;
         self.applied_at = NEVER;
-        self.replay_packets = 0;
+        self.replays.clear();
         self.restart_heartbeats(live);
     }
 
     /// The binding ended.
     pub(super) fn end(&mut self, ended: &SessionEnded, live: Option<Nanos>) {
         self.bound = false;
-        self.replay_packets = 0;
+        self.replays.clear();
         self.heartbeat_at = NEVER;
         self.applied_at = NEVER;
         self.end_at = NEVER;

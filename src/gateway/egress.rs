@@ -7,8 +7,8 @@
 
 use super::GatewayConfig;
 use super::asks::{self, Ask, ReplayAsk};
-use super::client::{Client, address_of};
-use super::packets::{self, DATAGRAM_BYTES};
+use super::client::{Client, REPLAYS_MAX, Replay, address_of};
+use super::packets::{self, DATAGRAM_BYTES, REPORTS_PER_DATAGRAM};
 use super::reports::ReportMemory;
 use super::translate::report_of;
 use crate::agent::Agent;
@@ -22,6 +22,7 @@ use crate::store::{ReadError, Reader};
 use crate::types::*;
 use crate::wire::mold::{END_OF_SESSION, HEARTBEAT};
 use crate::wire::session::RefusedCode;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 counters! {
@@ -37,7 +38,7 @@ counters! {
         ends: "datagrams with count 0xFFFF sent",
         replayed_reports: "reports sent again from memory",
         replay_packets: "datagrams of replays from memory",
-        replay_refused: "replay requests beyond what exists, beyond the rate, or of another login",
+        replay_refused: "replay requests beyond what exists, the rate or 16 waiting, or of another login",
         replay_handed_on: "replay requests for older reports, handed to the replayer",
         replay_lost: "replay requests that found the replayer's ring full",
         read_errors: "times the event log could not be read; tried again",
@@ -94,7 +95,7 @@ struct Table {
     /// Sessions with a deadline that is due in this very cycle.
     urgent: Vec<SessionSlot>,
     /// Sessions with a replay under way.
-    replaying: Vec<SessionSlot>,
+    replaying: VecDeque<SessionSlot>,
     /// Commands whose reports go out in this cycle, for the latency.
     measured: Vec<Seq>,
     midnight: Nanos,
@@ -118,7 +119,7 @@ impl<P: Port, C: Clock> Egress<P, C> {
             not_before: Nanos(0),
             dirty: Vec::with_capacity(sessions),
             urgent: Vec::with_capacity(sessions),
-            replaying: Vec::with_capacity(sessions),
+            replaying: VecDeque::with_capacity(sessions),
             measured: Vec::with_capacity(BATCH),
             midnight: config.midnight,
             epoch: config.epoch,
@@ -258,16 +259,22 @@ impl<P: Port, C: Clock> Egress<P, C> {
             self.counters.replay_refused.add(1);
             return;
         }
+        let end = client.next_report.min(ask.from + ask.count as u64);
         if client.next_report - ask.from <= kept {
-            if client.replay_packets == 0 {
-                self.table.replaying.push(ask.session);
+            if client.replays.len() == REPLAYS_MAX {
+                self.counters.replay_refused.add(1);
+                return;
             }
-            client.replay_packets = packets_max;
-            client.replay_next = ask.from;
-            client.replay_end = client.next_report.min(ask.from + ask.count as u64);
+            client.replays.push_back(Replay { next: ask.from, end, packets: packets_max });
+            if !client.replaying {
+                client.replaying = true;
+                self.table.replaying.push_back(ask.session);
+            }
             return;
         }
-        let bytes_max = bytes.min(packets_max as u64 * DATAGRAM_BYTES);
+        // No more than the answer can need: the rate is one of bytes, not of requests.
+        let packets = (end - ask.from).div_ceil(REPORTS_PER_DATAGRAM).min(packets_max as u64);
+        let bytes_max = bytes.min(packets * DATAGRAM_BYTES);
         let handed = Ask::Replay(ReplayAsk { bytes_max: bytes_max as u32, ..ask });
         if asks::push(&mut self.replays, handed) {
             client.replay_bytes.take(bytes_max);
@@ -277,29 +284,33 @@ impl<P: Port, C: Clock> Egress<P, C> {
         }
     }
 
-    /// Sends up to `REPLAY_PACKETS` packets, one session after the other.
+    /// Sends up to `REPLAY_PACKETS` packets, the sessions in turn.
     fn replay(&mut self) -> usize {
         let mut sent = 0;
         while sent < REPLAY_PACKETS {
-            let Some(slot) = self.table.replaying.pop() else { break };
-            let Table { clients, memory, .. } = &mut self.table;
+            let Some(slot) = self.table.replaying.pop_front() else { break };
+            let Table { clients, memory, replaying, .. } = &mut self.table;
             let client = &mut clients[slot.0 as usize];
+            // A binding's end and a new login clear its requests.
+            let Some(&Replay { next: from, end, packets }) = client.replays.front() else {
+                client.replaying = false;
+                continue;
+            };
+            replaying.push_back(slot);
             let oldest = client.next_report.saturating_sub(memory.kept()).max(1);
-            let over = client.replay_next >= client.replay_end || client.replay_next < oldest;
             // Beyond the rate: silence, the client asks again.
-            if !client.bound || over || !client.replay_bytes.take(DATAGRAM_BYTES) {
-                client.replay_packets = 0;
+            if from < oldest || !client.replay_bytes.take(DATAGRAM_BYTES) {
+                client.replays.pop_front();
                 continue;
             }
-            let (from, end) = (client.replay_next, client.replay_end);
             let next = packets::send_reports(&mut self.port, client, memory, slot, from, end);
             self.counters.replayed_reports.add(next - from);
             self.counters.replay_packets.add(1);
-            client.replay_next = next;
-            client.replay_packets -= 1;
             sent += 1;
-            if client.replay_packets > 0 {
-                self.table.replaying.push(slot);
+            if next < end && packets > 1 {
+                client.replays[0] = Replay { next, end, packets: packets - 1 };
+            } else {
+                client.replays.pop_front();
             }
         }
         sent

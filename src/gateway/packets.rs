@@ -7,6 +7,7 @@ use super::reports::ReportMemory;
 use crate::net::Port;
 use crate::types::*;
 use crate::wire::mold::{self, Header, PacketBuilder};
+use crate::wire::ouch::OUTBOUND_BYTES_MAX;
 use crate::wire::session::{
     ACCEPTED_BYTES, APPLIED_BYTES, Applied, REFUSED_BYTES, Refused, RefusedCode, seal_packet,
 };
@@ -93,3 +94,7 @@ pub(super) fn send_refused(
 
 /// Longest datagram without packet MAC: what a replay's budget counts per datagram.
 pub(super) const DATAGRAM_BYTES: u64 = mold::PAYLOAD_BYTES_MAX as u64;
+/// Reports that fit every datagram, however long they are.
+pub(super) const REPORTS_PER_DATAGRAM: u64 = ((mold::PAYLOAD_BYTES_MAX - mold::HEADER_BYTES)
+    / (mold::LENGTH_BYTES + OUTBOUND_BYTES_MAX))
+    as u64;

@@ -2,6 +2,7 @@
 //! against a whole venue. After every test the exchange's invariants must hold.
 
 use crate::venue::{MS, Options, Venue, client::*};
+use rialto::agent::Agent;
 use rialto::counters::CounterSet;
 use rialto::exchange::command::{Command, Phase};
 use rialto::gateway::Rate;
@@ -621,6 +622,76 @@ fn replay_requests_are_bounded() {
     }
     assert!(bytes < 1_200_000, "{bytes} bytes in 100 ms");
     venue.engine.exchange().check();
+}
+
+#[test]
+fn several_replay_requests_at_once_are_all_answered() {
+    let rate = Rate { per_second: 1_000_000, burst: 100_000 };
+    let options = Options { rate, reports_kept: 512, ..Options::default() };
+    let (mut venue, mut client) = with_client(options);
+    for round in 0..100u32 {
+        let orders: Vec<Vec<u8>> = (1..=16).map(|i| buy(round * 16 + i, 1_000)).collect();
+        let blocks: Vec<&[u8]> = orders.iter().map(|b| &b[..]).collect();
+        client.send(&blocks);
+        venue.settle();
+    }
+    venue.run(20 * MS);
+    client.take();
+    let numbers = |client: &mut RawClient| -> Vec<u64> {
+        client.reports().iter().map(|(number, _)| *number).collect()
+    };
+    // Holes of what is in memory, asked for in one burst.
+    for from in [1_500, 1_503, 1_506] {
+        client.request(from, 2);
+    }
+    venue.settle();
+    assert_eq!(numbers(&mut client), [1_500, 1_501, 1_503, 1_504, 1_506, 1_507]);
+    // Holes of what is not: small answers cost few bytes of the rate.
+    venue.run(20 * MS);
+    client.take();
+    for from in (10..30).step_by(2) {
+        client.request(from, 1);
+    }
+    venue.settle();
+    assert_eq!(numbers(&mut client), (10..30).step_by(2).collect::<Vec<_>>());
+    // Sixteen wait at most: more in one burst are for the client to repeat.
+    venue.run(20 * MS);
+    client.take();
+    for from in 1_500..1_530 {
+        client.request(from, 1);
+    }
+    venue.settle();
+    let answered = numbers(&mut client).len();
+    assert!((16..30).contains(&answered), "{answered}");
+    assert!(counter(&venue, "replay_refused") > 0);
+}
+
+#[test]
+fn silence_while_the_exchange_does_not_read_ends_no_session() {
+    let rate = Rate { per_second: 1_000_000, burst: 100_000 };
+    let options = Options { rate, command_slots: 1_024, ..Options::default() };
+    let (mut venue, mut client) = with_client(options);
+    client.dead_time_ms = 1_000;
+    client.login(&mut venue);
+    let mut other = venue.client(1);
+    other.login(&mut venue);
+    // The sequencer stands still, the command ring fills, the network is not read for two seconds.
+    venue.sequencing = false;
+    for urn in 1..=1_100 {
+        other.send(&[&buy(urn, 1_000)]);
+        venue.ingress.duty_cycle(venue.now());
+    }
+    for _ in 0..20 {
+        client.heartbeat();
+        venue.clock.advance(100 * MS);
+        venue.timer.duty_cycle(venue.now());
+        venue.ingress.duty_cycle(venue.now());
+    }
+    venue.sequencing = true;
+    venue.run(100 * MS);
+    assert!(venue.board.binding(SessionSlot(0)).1.bound, "it spoke all the time");
+    venue.run(1_300 * MS);
+    assert!(!venue.board.binding(SessionSlot(0)).1.bound, "from then on silence counts");
 }
 
 #[test]
