@@ -20,7 +20,7 @@ counters! {
         sessions_down: "SessionDown commands pushed",
         continues: "Continue commands pushed",
         ring_full: "commands that found the ring full; tried again next cycle",
-        stalls: "times the timer itself was away for a second or more: dead times start anew",
+        stalls: "times nobody could be heard for 200 ms or more: dead times start anew",
     }
 }
 
@@ -30,8 +30,10 @@ pub const TICK_NS: u64 = 100_000_000;
 const SCAN_NS: u64 = 20_000_000;
 /// A command whose effect does not show after this long is pushed again.
 const RETRY_NS: u64 = 200_000_000;
-/// The timer was away itself: suspended process, stopped machine.
-const STALL_NS: u64 = 1_000_000_000;
+/// The timer did not run or nobody read the network for so long: suspended process, stopped machine,
+/// full command ring. A fifth of the shortest dead time, which is the longest pause of a client: that
+/// and its own pause together are no dead time yet.
+const STALL_NS: u64 = 200_000_000;
 
 /// When the market opens and closes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -163,10 +165,11 @@ impl Agent for Timer {
     }
 
     fn duty_cycle(&mut self, now: Nanos) -> usize {
-        if now.since(self.last_cycle) >= STALL_NS {
+        let deaf = now.since(self.last_cycle).max(now.since(self.board.last_listened()));
+        if deaf >= STALL_NS {
             // First cycle, or this process did not run: clients could not be heard meanwhile.
+            self.counters.stalls.add((self.reachable_since != self.last_cycle) as u64);
             self.reachable_since = now;
-            self.counters.stalls.add((self.last_cycle != Nanos(0)) as u64);
         }
         self.last_cycle = now;
         let mut done = 0;
@@ -221,6 +224,7 @@ mod tests {
         fn run(&mut self, from_ms: u64, to_ms: u64) -> Vec<(u64, u16)> {
             let mut seen = Vec::new();
             for ms in from_ms..to_ms {
+                self.board.listen(START.plus(ms * MS));
                 self.timer.duty_cycle(START.plus(ms * MS));
                 while let Some(kind) = self.ring.pop(|kind, _| kind) {
                     seen.push((ms, kind));
@@ -277,6 +281,29 @@ mod tests {
         assert_eq!(only(kind::SESSION_DOWN, &b.run(4_990, 5_100)).len(), 1);
         b.board.bind(SessionSlot(1), &Binding { bound: false, ..bound });
         assert_eq!(only(kind::SESSION_DOWN, &b.run(5_100, 6_000)), [0u64; 0]);
+    }
+
+    #[test]
+    fn silence_does_not_count_while_nobody_listens() {
+        let mut b = bench(Schedule::OpenAtOnce, 64);
+        b.status.set_phase(Phase::Open);
+        let bound = Binding { bound: true, generation: 3, dead_time_ms: 1_000, ..Binding::NONE };
+        b.board.bind(SessionSlot(1), &bound);
+        b.run(0, 500);
+        b.board.hear(SessionSlot(1), START.plus(500 * MS));
+        // The timer runs, but the network is not read (the command ring is full, say).
+        for ms in 500..2_000 {
+            b.timer.duty_cycle(START.plus(ms * MS));
+        }
+        while b.ring.pop(|kind, _| assert_ne!(kind, kind::SESSION_DOWN)).is_some() {}
+        assert_eq!(b.timer.counters().stalls.get(), 1);
+        // One whole dead time from when it is read again.
+        assert_eq!(only(kind::SESSION_DOWN, &b.run(2_000, 2_990)), [0u64; 0]);
+        assert_eq!(only(kind::SESSION_DOWN, &b.run(2_990, 3_100)).len(), 1);
+        // Away for less than a second, with what a client sent meanwhile still to be read.
+        b.board.hear(SessionSlot(1), START.plus(3_100 * MS));
+        assert_eq!(only(kind::SESSION_DOWN, &b.run(4_090, 5_000)), [0u64; 0]);
+        assert_eq!(b.timer.counters().stalls.get(), 2);
     }
 
     #[test]

@@ -117,6 +117,8 @@ struct Heard(AtomicU64);
 pub struct SessionBoard {
     places: Box<[Place]>,
     day_over: AtomicBool,
+    /// When an ingress last read the network.
+    listened: Heard,
 }
 
 impl SessionBoard {
@@ -126,7 +128,11 @@ impl SessionBoard {
         for place in &places {
             place.next_report.store(1, Ordering::Relaxed);
         }
-        Arc::new(SessionBoard { places, day_over: AtomicBool::new(false) })
+        Arc::new(SessionBoard {
+            places,
+            day_over: AtomicBool::new(false),
+            listened: Heard::default(),
+        })
     }
 
     /// Number of slots.
@@ -209,6 +215,19 @@ impl SessionBoard {
     #[inline]
     pub fn last_heard(&self, slot: SessionSlot) -> Nanos {
         Nanos(self.places.get(slot.0 as usize).map_or(0, |p| p.heard.0.load(Ordering::Relaxed)))
+    }
+
+    /// Notes that the network is being read at `now`: who is not heard then is silent. Any gateway's
+    /// ingress.
+    #[inline]
+    pub fn listen(&self, now: Nanos) {
+        self.listened.0.store(now.0, Ordering::Relaxed);
+    }
+
+    /// When the network was last read; 0 = never.
+    #[inline]
+    pub fn last_listened(&self) -> Nanos {
+        Nanos(self.listened.0.load(Ordering::Relaxed))
     }
 
     /// The day is over: logins get J 'S'. Egress only.

@@ -236,6 +236,7 @@ impl<P: Port> Agent for Ingress<P> {
         }
         desk.burst.begin(now);
         let received = self.port.receive(|bytes, from| desk.on_datagram(bytes, from, now));
+        desk.board.listen(now);
         if received == 0 {
             return 0;
         }
