@@ -12,6 +12,7 @@ use super::event::{BrokerEvent, Gone, Settled, SettledBy};
 use super::login::{Attempt, Entropy};
 use super::order::{NewOrder, ReplaceOrder, SendError, Sent};
 use super::reports::Reports;
+use super::round_trip::RoundTrip;
 use super::window::{Slot, Window};
 use crate::net::Port;
 use crate::types::*;
@@ -131,10 +132,13 @@ pub(super) struct Core {
     pub next_urn: u64,
     horizons: [Horizon; HORIZONS],
     horizon_count: usize,
+    pub round_trip: RoundTrip,
     /// Careful repetition: one datagram at a time until this number is settled.
     pub recover_until: u64,
     /// End (exclusive) and time of the last datagram of a careful repetition.
     pub chunk: (u64, Nanos),
+    /// Wait before each repeat of it.
+    pub chunk_wait_ns: u64,
     /// Repeats in a row without progress.
     pub repeats: u32,
     pub counters: BrokerCounters,
@@ -163,8 +167,10 @@ impl<P: Port> Broker<P> {
             next_urn: 1,
             horizons: [Horizon::default(); HORIZONS],
             horizon_count: 0,
+            round_trip: RoundTrip::new(config.resend_after_ns),
             recover_until: 0,
             chunk: (0, Nanos(0)),
+            chunk_wait_ns: config.resend_after_ns,
             repeats: 0,
             counters: BrokerCounters::default(),
             config,
@@ -291,6 +297,12 @@ impl<P: Port> Broker<P> {
         self.core.config.gateways[self.core.gateway]
     }
 
+    /// How long an unsettled message is waited for before it is repeated, ns: follows the round trips
+    /// (see [`BrokerConfig::resend_after_ns`]).
+    pub fn resend_after_ns(&self) -> u64 {
+        self.core.round_trip.wait_ns()
+    }
+
     /// Counts since construction.
     pub fn counters(&self) -> BrokerCounters {
         self.core.counters
@@ -345,6 +357,18 @@ impl Core {
     pub fn dead_ns(granted_ms: u16) -> u64 {
         let ms = if granted_ms == 0 { DEAD_TIME_MS_DEFAULT } else { granted_ms.max(1_000) };
         ms as u64 * 1_000_000
+    }
+
+    /// K, or a report by name, settled everything through `through`: how long did the oldest take?
+    pub fn settle(&mut self, through: u64, now: Nanos) {
+        let oldest = self.window.slot(self.window.settled());
+        let took = oldest.filter(|slot| slot.is_clean()).map(|slot| now.since(slot.first_sent));
+        if self.window.settle_through(through) {
+            self.repeats = 0;
+            if let Some(ns) = took {
+                self.round_trip.measured(ns);
+            }
+        }
     }
 
     /// Notes what a K or A said about messages and the reports that belong to them.

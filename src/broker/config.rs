@@ -7,8 +7,8 @@ use std::net::SocketAddrV4;
 
 use crate::types::*;
 
-/// Repeat an unsettled message after this long. SESSION.md 13 asks for twice the p99.9 round trip;
-/// 5 ms is its stated default and generous inside a data centre.
+/// Repeat an unsettled message after this long at the earliest. SESSION.md 13 asks for twice the
+/// p99.9 round trip; 5 ms is its stated default and generous inside a data centre.
 pub const RESEND_AFTER_NS: u64 = 5_000_000;
 /// Unsettled messages held at most, unless configured otherwise: the gateway drops beyond 1,024
 /// uncommitted messages of a session.
@@ -54,7 +54,9 @@ pub struct BrokerConfig {
     /// Downstream name wanted; blank = the current one. A name other than the exchange's current
     /// one is answered with the current one and reported as `SessionChanged`.
     pub wanted: SessionName,
-    /// Repeat an unsettled message after this many ns.
+    /// Repeat an unsettled message after this many ns at the earliest. The wait follows the round
+    /// trips: twice about the longest of the last thousand, at most 1 s, the login's being the first;
+    /// each wait in vain doubles it until a message is settled without a repeat.
     pub resend_after_ns: u64,
     /// Messages in the window at most: a power of two, 1..=65,536. A full window refuses, so that
     /// a silent exchange never makes the broker's memory grow.

@@ -126,6 +126,12 @@ impl Attempt {
         self.signed && self.sends > 1
     }
 
+    /// Time since the signed L, if it was sent once: a login is committed like any message, so its
+    /// answer takes as long as theirs.
+    pub fn round_trip(&self, now: Nanos) -> Option<u64> {
+        (self.signed && self.sends == 1).then(|| now.since(self.last_send))
+    }
+
     /// The L to send.
     pub fn block(&self) -> &[u8; LOGIN_BYTES] {
         &self.block

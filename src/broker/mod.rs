@@ -40,6 +40,7 @@ mod order;
 mod orders;
 mod receive;
 mod reports;
+mod round_trip;
 mod timers;
 mod window;
 mod words;

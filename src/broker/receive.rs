@@ -122,6 +122,9 @@ impl Core {
         let keys = (accepted.flags & session::FLAG_PACKET_MAC != 0).then(|| {
             session::packet_keys(&self.config.key, attempt.client_nonce(), attempt.server_nonce())
         });
+        if let Some(ns) = attempt.round_trip(now) {
+            self.round_trip.measured(ns);
+        }
         let binding = Binding {
             name: accepted.downstream,
             token: accepted.token,
@@ -149,6 +152,7 @@ impl Core {
         // What is left is repeated with care: nothing of it may fall behind a later number.
         self.recover_until = self.window.next();
         self.chunk = (self.window.settled(), now);
+        self.chunk_wait_ns = self.round_trip.wait_ns();
         on_event(BrokerEvent::LoggedIn(LoggedIn {
             gateway: from,
             name: accepted.downstream,
@@ -288,9 +292,7 @@ impl Core {
         binding.heard(now);
         self.reports.announce(applied.next_report);
         self.add_horizon(applied.applied.min(self.window.next() - 1), applied.next_report);
-        if self.window.settle_through(applied.applied) {
-            self.repeats = 0;
-        }
+        self.settle(applied.applied, now);
     }
 
     /// Numbered reports, heartbeats, end of session.
@@ -387,10 +389,12 @@ impl Core {
             _ => None,
         };
         if let Some(through) = through {
-            if self.window.settle_through(through) {
+            let named = !matches!(report, Outbound::NotApplied(_));
+            if named {
+                self.settle(through, now);
+            } else if self.window.settle_through(through) {
                 self.repeats = 0;
             }
-            let named = !matches!(report, Outbound::NotApplied(_));
             self.conclude(through, named.then_some(through), now, on_event);
         }
     }

@@ -208,7 +208,7 @@ impl Core {
         }
         let settled = self.window.settled();
         if settled < self.recover_until {
-            let timed_out = now.since(self.chunk.1) >= self.config.resend_after_ns;
+            let timed_out = now.since(self.chunk.1) >= self.chunk_wait_ns;
             if settled >= self.chunk.0 {
                 self.send_chunk(now, port);
             } else if timed_out {
@@ -218,11 +218,14 @@ impl Core {
             return;
         }
         let cursor = self.window.cursor();
+        let wait_ns = self.round_trip.wait_ns();
         if settled < cursor
             && let Some(oldest) = self.window.slot(settled)
-            && now.since(oldest.last_sent) >= self.config.resend_after_ns
+            && now.since(oldest.last_sent) >= wait_ns
         {
             self.recover_until = cursor;
+            self.chunk_wait_ns = wait_ns;
+            self.round_trip.ran_out();
             self.count_repeat();
             self.send_chunk(now, port);
             return;
@@ -230,13 +233,13 @@ impl Core {
         while self.window.cursor() < self.window.next() {
             let cursor = self.window.cursor();
             let first = cursor.saturating_sub(self.config.repeat_previous as u64).max(settled);
-            self.send_messages(first, now, port);
+            self.send_messages(first, false, now, port);
         }
     }
 
     /// One datagram of a careful repetition, from the oldest unsettled message on.
     fn send_chunk(&mut self, now: Nanos, port: &mut impl Port) {
-        let end = self.send_messages(self.window.settled(), now, port);
+        let end = self.send_messages(self.window.settled(), true, now, port);
         self.chunk = (end, now);
     }
 
@@ -250,7 +253,8 @@ impl Core {
     }
 
     /// One datagram with as many messages from `first` on as fit; returns the number after them.
-    fn send_messages(&mut self, first: u64, now: Nanos, port: &mut impl Port) -> u64 {
+    /// `repeat`: what was sent before was waited for in vain.
+    fn send_messages(&mut self, first: u64, repeat: bool, now: Nanos, port: &mut impl Port) -> u64 {
         let gateway = self.config.gateways[self.gateway];
         let Phase::Bound(binding) = &mut self.phase else { return first };
         let window = &self.window;
@@ -270,7 +274,7 @@ impl Core {
             binding.last_sent = now;
             self.counters.sent += 1;
             for sequence in first..end {
-                self.window.transmitted(sequence, now);
+                self.window.transmitted(sequence, repeat, now);
             }
         }
         end

@@ -34,6 +34,8 @@ pub(super) struct Slot {
     pub last_sent: Nanos,
     /// An N covered it.
     pub not_applied: bool,
+    /// Transmitted again after a wait in vain.
+    repeated: bool,
 }
 
 impl Slot {
@@ -46,7 +48,13 @@ impl Slot {
         first_sent: Nanos(0),
         last_sent: Nanos(0),
         not_applied: false,
+        repeated: false,
     };
+
+    /// Transmitted, and never waited for in vain: its answer tells a round trip.
+    pub fn is_clean(&self) -> bool {
+        self.transmissions > 0 && !self.repeated
+    }
 
     /// The message as it goes on the wire.
     pub fn message(&self) -> &[u8] {
@@ -132,14 +140,15 @@ impl Window {
         Some(sequence)
     }
 
-    /// Notes that `sequence` was handed to the socket.
-    pub fn transmitted(&mut self, sequence: u64, now: Nanos) {
+    /// Notes that `sequence` was handed to the socket; `repeat`: after a wait in vain, if it was before.
+    pub fn transmitted(&mut self, sequence: u64, repeat: bool, now: Nanos) {
         debug_assert!((self.base..self.next).contains(&sequence));
         let index = self.index(sequence);
         let slot = &mut self.slots[index];
         if slot.transmissions == 0 {
             slot.first_sent = now;
         }
+        slot.repeated |= repeat && slot.transmissions > 0;
         slot.transmissions = slot.transmissions.saturating_add(1);
         slot.last_sent = now;
         self.cursor = self.cursor.max(sequence + 1);
@@ -260,7 +269,7 @@ mod tests {
         let mut window = Window::new(8);
         for urn in 1..=5 {
             let sequence = push(&mut window, urn).unwrap();
-            window.transmitted(sequence, Nanos(urn as u64));
+            window.transmitted(sequence, false, Nanos(urn as u64));
         }
         assert_eq!(window.cursor(), 6);
         window.rebind(3);

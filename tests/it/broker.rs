@@ -122,6 +122,53 @@ fn lost_message_is_repeated_with_the_same_bytes_then_at_the_next_gateway() {
     assert_eq!(bench.fake.done.len(), 2, "applied once");
 }
 
+/// One order a millisecond.
+fn enter_for(bench: &mut Bench, ms: u64) {
+    for _ in 0..ms {
+        bench.enter();
+        bench.run(1);
+    }
+}
+
+#[test]
+fn nothing_is_repeated_where_every_answer_waits_for_the_disk() {
+    let mut bench = Bench::new(config());
+    bench.fake.commit_ns = 15 * MS;
+    bench.run_until(1_000, |b| b.broker.is_caught_up());
+    let wait = bench.broker.resend_after_ns();
+    assert!((30 * MS..31 * MS).contains(&wait), "{wait}: the login was the first round trip");
+    enter_for(&mut bench, 500);
+    bench.run(50);
+    assert_eq!((bench.broker.counters().repeats, bench.broker.unsettled()), (0, 0));
+    // A lost datagram is repeated after twice the round trip.
+    bench.fake.loses_inbound = true;
+    bench.enter();
+    bench.run(20);
+    bench.fake.loses_inbound = false;
+    bench.run(50);
+    assert_eq!((bench.broker.counters().repeats, bench.broker.unsettled()), (1, 0));
+}
+
+#[test]
+fn the_wait_before_a_repeat_follows_the_round_trip_up_and_down() {
+    let mut bench = Bench::bound(config());
+    assert_eq!(bench.broker.resend_after_ns(), 5 * MS);
+    enter_for(&mut bench, 20);
+    bench.fake.commit_ns = 15 * MS;
+    enter_for(&mut bench, 200);
+    let repeats = bench.broker.counters().repeats;
+    assert!((1..=20).contains(&repeats), "{repeats}");
+    enter_for(&mut bench, 500);
+    assert_eq!(bench.broker.counters().repeats, repeats, "measured by now");
+    let wait = bench.broker.resend_after_ns();
+    assert!((30 * MS..32 * MS).contains(&wait), "{wait}");
+    bench.fake.commit_ns = 0;
+    bench.run(20);
+    enter_for(&mut bench, 3_000);
+    assert_eq!(bench.broker.resend_after_ns(), 5 * MS);
+    assert_eq!(bench.fake.done.len(), 3_720, "applied once each");
+}
+
 #[test]
 fn new_messages_wait_while_an_old_one_is_repeated() {
     let mut bench = Bench::bound(config());

@@ -7,6 +7,7 @@ use rialto::types::*;
 use rialto::wire::mold::{self, END_OF_SESSION, HEARTBEAT, Header, Packet, PacketBuilder};
 use rialto::wire::ouch::{self, Inbound, Outbound};
 use rialto::wire::session::{self, Block, RefusedCode};
+use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 
 pub const KEY: [u8; 32] = [1; 32];
@@ -77,6 +78,10 @@ pub struct Fake<P> {
     pub heartbeats: bool,
     pub answers_replay: bool,
     pub loses_inbound: bool,
+    /// Time from the arrival of a datagram to the answer.
+    pub commit_ns: u64,
+    /// Arrived and not handled yet: when it is, gateway index, bytes, source.
+    committing: VecDeque<(Nanos, usize, Vec<u8>, SocketAddrV4)>,
 }
 
 impl<P: Port> Fake<P> {
@@ -109,6 +114,8 @@ impl<P: Port> Fake<P> {
             heartbeats: true,
             answers_replay: true,
             loses_inbound: false,
+            commit_ns: 0,
+            committing: VecDeque::new(),
         };
         fake.report(Outbound::SystemEvent(ouch::SystemEvent {
             timestamp: time_of_day(START),
@@ -157,12 +164,15 @@ impl<P: Port> Fake<P> {
     /// Receives everything, applies, sends what is due.
     pub fn pump(&mut self, now: Nanos) {
         self.now = now;
-        let mut got = Vec::new();
+        let due = now.plus(self.commit_ns);
+        let waiting = &mut self.committing;
         for (index, port) in self.ports.iter_mut().enumerate() {
-            while port.receive(|bytes, from| got.push((index, bytes.to_vec(), from))) > 0 {}
+            while port.receive(|b, from| waiting.push_back((due, index, b.to_vec(), from))) > 0 {}
         }
         let mut acknowledge = false;
-        for (index, bytes, from) in got {
+        while self.committing.front().is_some_and(|waiting| waiting.0 <= now)
+            && let Some((_, index, bytes, from)) = self.committing.pop_front()
+        {
             self.received.push((index, bytes.clone()));
             if !self.loses_inbound {
                 acknowledge |= self.on_datagram(index, &bytes, from, now);
