@@ -5,7 +5,7 @@ use anyhow::Context;
 use clap::Args;
 use rialto::clock::SystemClock;
 use rialto::config::Config;
-use rialto::counters::Distribution;
+use rialto::counters::{CounterSet, Distribution};
 use rialto::store::{LogIndex, Medium};
 use rialto::topology::Venue;
 use serde_json::{Map, Value, json};
@@ -99,6 +99,8 @@ struct Alarms {
     wall_step: bool,
     archive: bool,
     backlog: bool,
+    /// Agents told of that cannot read a log.
+    unreadable: Vec<&'static str>,
 }
 
 impl Alarms {
@@ -117,7 +119,29 @@ impl Alarms {
         if begins(&mut self.backlog, percent > Some(BACKLOG_PERCENT)) {
             tracing::error!("the archiver is behind: {percent:?} percent of the hot tier");
         }
+        for agent in unreadable(&venue.counters) {
+            if !self.unreadable.contains(&agent) {
+                self.unreadable.push(agent);
+                tracing::error!(
+                    "{agent} could not read a log and goes on trying; if its count in status.json \
+                     rises, what it serves stands still: look at the disk, then restart the venue"
+                );
+            }
+        }
     }
+}
+
+/// Agents that could not read a log at least once.
+fn unreadable(counters: &[Arc<dyn CounterSet>]) -> Vec<&'static str> {
+    let mut agents = Vec::new();
+    for set in counters {
+        set.visit(&mut |name, value| {
+            if value > 0 && matches!(name, "read_errors" | "unreadable") {
+                agents.push(set.agent());
+            }
+        });
+    }
+    agents
 }
 
 /// A wall-clock step beyond this raises an alarm (DESIGN, section 2).
@@ -202,4 +226,23 @@ fn write_status(path: &Path, status: &Value) -> anyhow::Result<()> {
     std::fs::write(&temporary, format!("{status:#}\n"))
         .and_then(|()| std::fs::rename(&temporary, path))
         .with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rialto::gateway::{EgressCounters, IngressCounters, ReplayerCounters};
+
+    #[test]
+    fn an_agent_that_cannot_read_its_log_is_named() {
+        let egress = Arc::new(EgressCounters::default());
+        let replayer = Arc::new(ReplayerCounters::default());
+        let sets: [Arc<dyn CounterSet>; 3] =
+            [Arc::<IngressCounters>::default(), egress.clone(), replayer.clone()];
+        assert_eq!(unreadable(&sets), [""; 0]);
+        egress.read_errors.add(3);
+        assert_eq!(unreadable(&sets), ["gateway_egress"]);
+        replayer.read_errors.add(1);
+        assert_eq!(unreadable(&sets), ["gateway_egress", "gateway_replayer"]);
+    }
 }
