@@ -285,6 +285,46 @@ fn logins_that_are_not_valid() {
 }
 
 #[test]
+fn a_stale_challenge_gets_a_new_one_whatever_else_is_wrong() {
+    let mut venue = Venue::new();
+    let mut client = venue.client(0);
+    client.nonce = 1;
+    let first = client.login_block(venue.now(), [0; 16]);
+    client.send_own(&first.bytes());
+    venue.settle();
+    let challenges = |client: &mut RawClient| -> Vec<[u8; 16]> {
+        let own = |r: &Received| match r {
+            Received::Own(Block::Challenge(c)) => Some(c.server_nonce),
+            _ => None,
+        };
+        client.take().iter().filter_map(own).collect()
+    };
+    let stale = challenges(&mut client)[0];
+    venue.clock.advance(120_000 * MS);
+    // A right login under it, and twenty with a wrong key: none is a failure.
+    let login = client.login_block(venue.now(), stale);
+    let signed = client.signed(&login);
+    client.send_own(&signed);
+    client.key = [0xEE; 32];
+    let forged = client.signed(&login);
+    for _ in 0..20 {
+        client.send_own(&forged);
+    }
+    venue.settle();
+    let fresh = challenges(&mut client);
+    assert_eq!(fresh.len(), 21);
+    assert!(fresh.iter().all(|nonce| *nonce == fresh[0] && *nonce != stale));
+    // The new one is good for the rest of its minute and the next.
+    venue.clock.advance(60_000 * MS);
+    client.key = crate::venue::key(0);
+    let login = client.login_block(venue.now(), fresh[0]);
+    let signed = client.signed(&login);
+    client.send_own(&signed);
+    venue.settle();
+    assert!(matches!(client.receive_login(fresh[0]), Some(Block::Accepted(_))));
+}
+
+#[test]
 fn replayed_login_gets_the_stored_answer_then_nothing_of_use() {
     let mut venue = Venue::new();
     let mut client = venue.client(0);
