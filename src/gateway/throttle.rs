@@ -47,6 +47,12 @@ impl Bucket {
         enough
     }
 
+    /// Takes `n` tokens, or all of a full bucket that never holds as many. Call [`Bucket::pass`] first.
+    #[inline]
+    pub fn take_up_to_burst(&mut self, n: u64) -> bool {
+        self.take(n.min((self.capacity / TOKEN) as u64))
+    }
+
     /// Whole tokens in the bucket.
     #[inline]
     pub fn level(&self) -> u64 {
@@ -73,12 +79,13 @@ impl Throttle {
     }
 
     /// Admits a datagram with `blocks` blocks that are no duplicates; false = drop it whole, nothing
-    /// was taken.
+    /// was taken. A datagram with more blocks than the second bucket ever holds passes when that is
+    /// full: dropped, it would be repeated in vain for ever.
     #[inline]
     pub fn admit_datagram(&mut self, now: Nanos, blocks: u64) -> bool {
         self.verdict.pass(now);
         self.flood.pass(now);
-        self.flood.take(blocks)
+        self.flood.take_up_to_burst(blocks)
     }
 
     /// Takes the token of one block of an admitted datagram; false = verdict Throttled.

@@ -530,6 +530,20 @@ fn throttle_verdicts() {
 }
 
 #[test]
+fn a_datagram_longer_than_the_burst_is_throttled_not_dropped_for_ever() {
+    let rate = Rate { per_second: 10, burst: 2 };
+    let (mut venue, mut client) = with_client(Options { rate, ..Options::default() });
+    let orders: Vec<Vec<u8>> = (1..=6).map(|urn| buy(urn, 1_000)).collect();
+    let blocks: Vec<&[u8]> = orders.iter().map(|b| &b[..]).collect();
+    client.send(&blocks);
+    venue.settle();
+    assert_eq!(client.letters(), "AAJJJJ", "a full second bucket admits any one datagram");
+    client.send(&[&buy(7, 1_000)]);
+    venue.settle();
+    assert_eq!((client.letters().as_str(), counter(&venue, "floods")), ("", 1), "then it is empty");
+}
+
+#[test]
 fn too_many_uncommitted_messages_are_dropped() {
     let rate = Rate { per_second: 1_000_000, burst: 100_000 };
     let (mut venue, mut client) = with_client(Options { rate, ..Options::default() });
