@@ -47,6 +47,7 @@ counters! {
         reordered: "datagrams that stood behind a later one of the same burst",
         heartbeats: "client heartbeats",
         logoffs: "logoffs sequenced",
+        logoffs_under_way: "logoffs dropped while the same one is being committed",
         replay_requests: "replay requests handed to egress",
         logins_received: "L received",
         logins_sequenced: "valid logins sequenced",
@@ -59,8 +60,8 @@ counters! {
     }
 }
 
-/// A login that was sequenced is waited for this long before another L of the user is looked at.
-const LOGIN_FLIGHT_NS: u64 = 100_000_000;
+/// A login or logoff that was sequenced is waited for this long before another one is.
+const FLIGHT_NS: u64 = 100_000_000;
 /// J 'S' to a dead token at most once in this time (SESSION.md 17).
 const DEAD_TOKEN_NS: u64 = 1_000_000_000;
 /// Logins of one user: each is a command, so even the owner of the key may not flood the log.
@@ -104,6 +105,8 @@ struct Session {
     throttle: Throttle,
     logins: Bucket,
     login_pushed: Option<(u32, Nanos)>,
+    /// Generation and client's next of the logoff that was sequenced last, and when.
+    logoff_pushed: Option<(u32, u64, Nanos)>,
     dead_told: Nanos,
     /// Index of the session's latest datagram in the burst that is being staged.
     last_staged: u8,
@@ -165,6 +168,7 @@ impl<P: Port> Ingress<P> {
             throttle: Throttle::new(s.rate),
             logins: Bucket::new(LOGINS.0, LOGINS.1),
             login_pushed: None,
+            logoff_pushed: None,
             dead_told: Nanos(0),
             last_staged: NO_PREVIOUS,
         });
@@ -456,7 +460,7 @@ impl Desk {
         let Some(generation) = session.binding.generation.checked_add(1) else { return };
         let under_way = session
             .login_pushed
-            .is_some_and(|(g, at)| g == generation && now.since(at) < LOGIN_FLIGHT_NS);
+            .is_some_and(|(g, at)| g == generation && now.since(at) < FLIGHT_NS);
         session.logins.pass(now);
         if under_way || !session.logins.take(1) {
             self.counters.silences.add(1);
@@ -583,9 +587,21 @@ impl Desk {
         }
         let generation = session.binding.generation;
         let received = self.burst.received;
+        // No rate holds logoffs: repeats that come before the commit may not fill the log.
+        let under_way = session.logoff_pushed.is_some_and(|(g, next, at)| {
+            (g, next) == (generation, client_next) && received.since(at) < FLIGHT_NS
+        });
+        if under_way {
+            self.counters.logoffs_under_way.add(1);
+            return true;
+        }
         let logoff = Logoff { session: slot, zero: [0; 2], generation, client_next, received };
         let pushed = self.push(&Command::Logoff(logoff));
-        self.counters.logoffs.add(pushed as u64);
+        if pushed {
+            self.sessions[slot.0 as usize].logoff_pushed =
+                Some((generation, client_next, received));
+            self.counters.logoffs.add(1);
+        }
         pushed
     }
 

@@ -499,6 +499,26 @@ fn logoff_must_carry_the_next_number() {
 }
 
 #[test]
+fn logoffs_repeated_before_the_commit_fill_no_log() {
+    let (mut venue, mut client) = with_client(Options::default());
+    venue.sequencing = false;
+    for _ in 0..1_000 {
+        client.logoff();
+        venue.ingress.duty_cycle(venue.now());
+    }
+    venue.sequencing = true;
+    venue.run(20 * MS);
+    assert_eq!(counter(&venue, "logoffs"), 1);
+    assert_eq!(counter(&venue, "logoffs_under_way"), 999);
+    let received = client.take();
+    assert_eq!(received.iter().filter(|r| matches!(r, Received::End(2))).count(), 3);
+    client.login(&mut venue);
+    client.logoff();
+    venue.run(20 * MS);
+    assert_eq!(counter(&venue, "logoffs"), 2, "of another login");
+}
+
+#[test]
 fn throttle_verdicts() {
     let rate = Rate { per_second: 10, burst: 4 };
     let (mut venue, mut client) = with_client(Options { rate, ..Options::default() });
