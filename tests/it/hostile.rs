@@ -174,6 +174,60 @@ fn sequences_beyond_the_jump_and_near_the_end_of_numbers() {
     assert_eq!(counter(&venue, "zero_sequence"), 1);
 }
 
+/// What a client receives in the next `ms`, with the time in units of 100 us.
+fn timed(venue: &mut Venue, client: &mut RawClient, ms: u64) -> Vec<(u64, Received)> {
+    let mut seen = Vec::new();
+    for tick in 1..=ms * 10 {
+        venue.run(MS / 10);
+        seen.extend(client.take().into_iter().map(|received| (tick, received)));
+    }
+    seen
+}
+
+fn ticks_of(seen: &[(u64, Received)], wanted: impl Fn(&Received) -> bool) -> Vec<u64> {
+    seen.iter().filter(|(_, r)| wanted(r)).map(|(tick, _)| *tick).collect()
+}
+
+#[test]
+fn heartbeats_and_applied_marks_keep_their_rates_on_the_wire() {
+    let is_heartbeat = |r: &Received| matches!(r, Received::Heartbeat(_));
+    let is_mark = |r: &Received| matches!(r, Received::Own(Block::Applied(_)));
+    let mut venue = Venue::new();
+    let mut client = venue.client(0);
+    client.login(&mut venue);
+    // From A on, before there is a report 2.
+    let seen = timed(&mut venue, &mut client, 1_200);
+    assert_eq!(ticks_of(&seen, is_heartbeat), [10, 100, 1_000, 11_000]);
+    assert!(seen.iter().all(|(_, r)| !is_heartbeat(r) || *r == Received::Heartbeat(2)));
+    assert_eq!(ticks_of(&seen, is_mark), [10, 100, 1_000, 11_000], "with the heartbeats");
+    // A block without report: at once, with a lost tail too.
+    client.send(&[&cancel(77)]);
+    venue.settle();
+    assert_eq!(applied(&client.take()), [(1, 2)]);
+    venue.run(5 * MS);
+    client.take();
+    client.send_head(client.token, 9, 0);
+    venue.settle();
+    assert_eq!(applied(&client.take()), [(1, 2)]);
+    venue.run(5 * MS);
+    client.take();
+    // Orders, duplicates and lost tails without end: one a millisecond, after the reports.
+    let mut marks = Vec::new();
+    for tick in 0..300u32 {
+        client.send(&[&buy(1 + tick, 1_000)]);
+        client.send_at(1, &[&cancel(77)]);
+        client.send_head(client.token, 1_000, 0);
+        venue.run(MS / 10);
+        let received = client.take();
+        let at = received.iter().position(is_mark);
+        let report = received.iter().rposition(|r| matches!(r, Received::Reports(..)));
+        assert!(report.is_some() && at.is_none_or(|at| Some(at) > report), "{received:?}");
+        marks.extend(at.map(|_| tick));
+    }
+    assert!(marks.windows(2).all(|w| w[1] - w[0] == 10), "{marks:?}");
+    assert_eq!(marks.len(), 30);
+}
+
 #[test]
 fn malformed_blocks_by_the_table() {
     let (mut venue, mut client) = with_client(Options::default());
