@@ -49,7 +49,7 @@ pub struct DaySpec {
     pub hot: PathBuf,
     /// Name of this exchange: 1 to 32 letters, digits, `-`, `_`.
     pub name: String,
-    /// Day, YYYY-MM-DD.
+    /// Day, YYYY-MM-DD; a day begun anew has the letter of its incarnation behind it: YYYY-MM-DD-B.
     pub date: String,
     /// False = the hot tier is all there is (benchmarks).
     pub archive: bool,
@@ -82,7 +82,7 @@ impl DaySpec {
             return bad("name", self.name.clone(), "1 to 32 letters, digits, - and _");
         }
         if !is_date(&self.date) {
-            return bad("date", self.date.clone(), "a day as YYYY-MM-DD");
+            return bad("date", self.date.clone(), "a day as YYYY-MM-DD, or YYYY-MM-DD-B");
         }
         let bytes = self.segment_bytes;
         if !bytes.is_multiple_of(4096) || !(8192..=4 << 30).contains(&bytes) {
@@ -96,8 +96,11 @@ impl DaySpec {
 }
 
 fn is_date(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.len() == 10
+    let (day, again) = text.split_at_checked(10).unwrap_or((text, ""));
+    let bytes = day.as_bytes();
+    let again_ok = matches!(again.as_bytes(), [] | [b'-', b'B'..=b'Z']);
+    again_ok
+        && bytes.len() == 10
         && bytes.iter().enumerate().all(|(at, b)| match at {
             4 | 7 => *b == b'-',
             _ => b.is_ascii_digit(),
@@ -285,7 +288,12 @@ impl DayView {
         {
             // A note that was copied along may point to the hot tier of a later life of that name.
             let same = LogIndex::ALL.iter().all(|&l| page.log_id(l) == identity[l as usize].0);
-            control = same.then(|| Arc::new(page));
+            // Nothing committed although the archive has records: a start that is under way, or was
+            // refused. Its page says nothing about the archive.
+            let blank = LogIndex::ALL
+                .iter()
+                .any(|&l| page.archived(l).seq.0 > 0 && page.committed(l).seq.0 == 0);
+            control = (same && !blank).then(|| Arc::new(page));
         }
         let hot = if control.is_some() { hot } else { None };
         let logs = LogIndex::ALL.map(|log| {

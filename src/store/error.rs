@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A system call failed.
-    #[error("cannot {operation} {path}: {source}")]
+    #[error("cannot {operation} {path}: {cause}")]
     Io {
         /// What was tried.
         operation: &'static str,
         /// On which file or directory.
         path: PathBuf,
         /// The system's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Another process writes here.
     #[error("{path} is locked by process {pid}: another exchange writes there")]
@@ -78,14 +78,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn io(operation: &'static str, path: &Path, source: io::Error) -> StoreError {
-        StoreError::Io { operation, path: path.into(), source }
+    pub(super) fn io(operation: &'static str, path: &Path, cause: io::Error) -> StoreError {
+        StoreError::Io { operation, path: path.into(), cause }
     }
 
     /// The system's error number, when a system call failed.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            StoreError::Io { source, .. } => source.raw_os_error(),
+            StoreError::Io { cause, .. } => cause.raw_os_error(),
             _ => None,
         }
     }

@@ -653,12 +653,39 @@ fn a_day_is_retired_when_all_of_it_is_archived() {
 }
 
 #[test]
+fn a_refused_start_does_not_hide_the_archive() {
+    let dir = scratch();
+    let spec = DaySpec::small(dir.path());
+    let mut store = Fixture::open(&spec).unwrap();
+    for seq in 1..=5 {
+        store.append(seq).unwrap();
+    }
+    store.commit();
+    let Fixture { day, writer, mut archiver, .. } = store;
+    archiver.drain().unwrap();
+    drop((writer, archiver));
+    assert!(day.retire_hot().unwrap());
+    // A start that finds no hot tier, makes a new control page, and goes no further.
+    let day = Day::open(&spec, Nanos(2)).unwrap();
+    assert!(day.log(LOG).recover().unwrap().from_archive);
+    drop(day);
+    let view = DayView::open(&spec.data.join(&spec.date)).unwrap();
+    assert_eq!(check_read(&mut view.log(LOG).reader().unwrap(), 1), 5);
+    // The day begun anew lies beside it.
+    let again = DaySpec { date: format!("{}-B", spec.date), ..spec };
+    let day = Day::open(&again, Nanos(3)).unwrap();
+    assert_eq!(day.log(LOG).recover().unwrap().records, 0);
+}
+
+#[test]
 fn bad_options_are_named() {
     let dir = scratch();
     let good = DaySpec::small(dir.path());
     for (spec, option) in [
         (DaySpec { date: "2025-13-01".into(), ..good.clone() }, "date"),
         (DaySpec { date: "../../etc/x".into(), ..good.clone() }, "date"),
+        (DaySpec { date: "2025-01-02-A".into(), ..good.clone() }, "date"),
+        (DaySpec { date: "2025-01-02-BC".into(), ..good.clone() }, "date"),
         (DaySpec { name: "a/b".into(), ..good.clone() }, "name"),
         (DaySpec { segment_bytes: 4096, ..good.clone() }, "segment_bytes"),
         (DaySpec { segment_bytes: 10_000, ..good.clone() }, "segment_bytes"),
