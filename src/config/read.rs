@@ -44,6 +44,15 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     let capacity = read_capacity(capacity, faults);
     let gateway = read_gateway(gateway, faults);
     let feed = read_feed(feed, faults);
+    if let (Some(gateway), Some(feed)) = (&gateway, &feed)
+        && gateway.listen == feed.repair
+    {
+        faults.push(Fault {
+            key: "feed.repair".into(),
+            value: Some(feed.repair.to_string()),
+            allowed: "must differ from gateway.listen".into(),
+        });
+    }
     let threads = read_threads(threads, faults);
     let symbols = read_symbols(symbols, faults);
     let firms = read_firms(firms, faults);
@@ -168,7 +177,7 @@ fn read_capacity(table: Table, faults: &mut Faults) -> Option<Capacity> {
     let orders = s.number("orders_max", Some(1_000_000), 1..=1 << 28, "open orders");
     let pages = s.number("price_pages_max", Some(64), 4..=60_000, "pages of 512 ticks per symbol");
     let segment = s.number("segment_mib", Some(64), 1..=4_096, "MiB per log segment");
-    let hot = s.number("hot_segments_max", Some(16), 3..=65_536, "segments per log");
+    let hot = s.number("hot_segments_max", Some(16), 3..=4_096, "segments per log");
     let day = s.number("orders_per_day", Some(1_000_000_000), 1..=1 << 40, "orders");
     s.finish(faults);
     Some(Capacity {
@@ -428,8 +437,14 @@ fn read_accounts(
     accounts
 }
 
+/// Names, or that there are none.
+fn listed(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    if names.is_empty() { "there is none".into() } else { names.join(", ") }
+}
+
 fn read_firm(s: &mut Section, firms: &[Alpha<4>]) -> Option<u16> {
-    let known = firms.iter().map(|f| f.text()).collect::<Vec<_>>().join(", ");
+    let known = listed(firms.iter().map(|f| f.text()));
     s.text_with("firm", None, &format!("must be one of the firms: {known}"), |t| {
         firms.iter().position(|f| Some(*f) == name(t)).map(|i| i as u16)
     })
@@ -452,9 +467,8 @@ fn read_sessions(
         let mut s = Section::new(format!("session[{i}]"), table);
         let user: Option<User> = s.alpha("user", None, "the user name");
         let firm = read_firm(&mut s, firms);
-        let own: Vec<String> =
-            accounts.iter().filter(|a| Some(a.firm) == firm).map(|a| a.name.text()).collect();
-        let allowed = format!("must be an account of the firm: {}", own.join(", "));
+        let own = accounts.iter().filter(|a| Some(a.firm) == firm).map(|a| a.name.text());
+        let allowed = format!("must be an account of the firm: {}", listed(own));
         let account = s.text_with("account", None, &allowed, |t| {
             accounts
                 .iter()
