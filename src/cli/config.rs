@@ -1,6 +1,6 @@
 //! `rialto config check`: is the file good, and what does a day take?
 
-use super::text::{grouped, size};
+use super::text::{grouped, say, size};
 use clap::{Args, Subcommand};
 use rialto::config::{Config, Durability};
 use std::path::PathBuf;
@@ -34,8 +34,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Verb::Check { config, file } = arguments.verb;
     let config = Config::load(&file.unwrap_or(config))?;
     let s = config.sizing();
-    println!("{}: good", config.path.display());
-    println!(
+    say!("{}: good", config.path.display());
+    say!(
         "  venue {}: {} symbols, {} firms, {} accounts, {} sessions",
         config.name,
         config.symbols.len(),
@@ -43,19 +43,16 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         config.accounts.len(),
         config.sessions.len()
     );
-    println!(
-        "  orders in on {}, feed {} and {}",
-        config.gateway.listen, config.feed.a, config.feed.b
-    );
+    say!("  orders in on {}, feed {} and {}", config.gateway.listen, config.feed.a, config.feed.b);
     let survives = match config.durability {
         Durability::Memory => "memory: what was acknowledged survives the death of the process",
         Durability::Disk => "disk: what was acknowledged survives the loss of the machine's memory",
     };
-    println!("  durability {survives}");
-    println!("  a day of {} orders takes", grouped(s.orders_per_day));
-    println!("    disk    {:>9}  command log", size(s.command_log));
-    println!("    disk    {:>9}  event log", size(s.event_log));
-    println!("    memory  {:>9}  hot tier of both logs (shared memory)", size(s.hot_tier));
-    println!("    memory  {:>9}  orders, price pages and indices", size(s.tables));
+    say!("  durability {survives}");
+    say!("  a day of {} orders takes", grouped(s.orders_per_day));
+    say!("    disk    {:>9}  command log", size(s.command_log));
+    say!("    disk    {:>9}  event log", size(s.event_log));
+    say!("    memory  {:>9}  hot tier of both logs (shared memory)", size(s.hot_tier));
+    say!("    memory  {:>9}  orders, price pages and indices", size(s.tables));
     Ok(ExitCode::SUCCESS)
 }

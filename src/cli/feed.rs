@@ -4,7 +4,7 @@
 //! book, or records the day. Everything is done by [`FeedHandler`] and [`BookMirror`]; this file
 //! is arguments and presentation.
 
-use super::text::{grouped, money, time_of_day};
+use super::text::{grouped, money, say, time_of_day};
 use anyhow::{Context, bail};
 use clap::Args;
 use rialto::agent::{Agent, Runner, RunnerOptions};
@@ -160,7 +160,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         // Whoever read our output has seen enough.
         Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         Some(error) => return Err(error).context("output cannot be written"),
-        None => println!("{}", if a.json { outcome.json() } else { outcome.text() }),
+        None => say!("{}", if a.json { outcome.json() } else { outcome.text() }),
     }
     let whole = outcome.counters.lost == 0 && outcome.contradiction.is_none();
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -567,7 +567,7 @@ fn line(sequence: u64, payload: &[u8]) -> String {
             format!("H {} {} {}", m.symbol, m.state as char, m.reason).trim_end().to_string()
         }
         Message::Add(m) => format!(
-            "A {:#x} {} {} {} at {}",
+            "A {} {} {} {} at {}",
             m.order_ref.0,
             m.symbol.text(),
             m.side.letter() as char,
@@ -575,12 +575,12 @@ fn line(sequence: u64, payload: &[u8]) -> String {
             money(u64::from(m.price.0))
         ),
         Message::Executed(m) => {
-            format!("E {:#x} {} match {}", m.order_ref.0, m.quantity.0, m.match_number.0)
+            format!("E {} {} match {}", m.order_ref.0, m.quantity.0, m.match_number.0)
         }
-        Message::Canceled(m) => format!("X {:#x} less {}", m.order_ref.0, m.quantity.0),
-        Message::Deleted(m) => format!("D {:#x}", m.order_ref.0),
+        Message::Canceled(m) => format!("X {} less {}", m.order_ref.0, m.quantity.0),
+        Message::Deleted(m) => format!("D {}", m.order_ref.0),
         Message::Replaced(m) => format!(
-            "U {:#x} -> {:#x} {} at {}",
+            "U {} -> {} {} at {}",
             m.old_ref.0,
             m.order_ref.0,
             m.quantity.0,

@@ -48,8 +48,9 @@ pub struct Arguments {
 }
 
 pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
-    let view = DayView::open(&a.dir)
-        .with_context(|| format!("{} cannot be read as a day", a.dir.display()))?;
+    let view = DayView::open(&a.dir).with_context(|| {
+        format!("{} cannot be read as a day's directory, such as data/2026-01-31", a.dir.display())
+    })?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match print(&a, &view, &mut out) {
         // `rialto log | head` closes the pipe: that is a way to end, not an error.

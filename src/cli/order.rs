@@ -1,7 +1,7 @@
 //! `rialto order`: one broker, by hand. Logs in, does one thing, prints every report in words,
 //! logs off.
 
-use super::text::time_of_day;
+use super::text::{say, time_of_day};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use rialto::broker::*;
@@ -33,7 +33,8 @@ const AFTER_NS: u64 = 20_000_000;
   rialto order list --gateway 10.1.0.5:9001 --user ALFA01 --key-file alfa01.key
 
 A user has one login: this one takes over from a program that is logged in as the same user.
-Exit code: 0 taken by the exchange, 3 refused by it, 1 not reached, 2 wrong arguments.")]
+Exit code: 0 taken by the exchange, 3 refused by it (or the order is not open), 1 not reached,
+2 wrong arguments.")]
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -41,9 +42,10 @@ pub struct Arguments {
     #[arg(long, global = true, default_value = "rialto.toml", value_name = "FILE")]
     config: PathBuf,
     /// Session to log in as [default: the first one of the configuration]
-    #[arg(long, global = true)]
-    user: Option<String>,
-    /// Gateway address, instead of the configuration's; several are tried in turn
+    #[arg(long, global = true, value_parser = parse_user)]
+    user: Option<User>,
+    /// Gateway address, instead of the configuration's, with --user and --key-file; several are
+    /// tried in turn
     #[arg(long, global = true, value_name = "IP:PORT", requires = "key_file")]
     gateway: Vec<SocketAddrV4>,
     /// File with the key in 64 hex digits, instead of the configuration's
@@ -71,7 +73,8 @@ struct OrderArguments {
     /// Shares
     quantity: u32,
     /// Limit, such as 10.05, or the word market
-    price: String,
+    #[arg(value_parser = parse_price)]
+    price: Price,
     /// How long it lives; market orders are always ioc
     #[arg(long, value_enum, default_value = "day")]
     tif: Lifetime,
@@ -107,7 +110,8 @@ enum Verb {
         /// Shares that shall be open
         quantity: u32,
         /// New limit
-        price: String,
+        #[arg(value_parser = parse_price)]
+        price: Price,
         /// Stay and print reports until nothing of the order is open
         #[arg(long)]
         follow: bool,
@@ -139,7 +143,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         Verb::Sell(order) => session.enter(Side::Sell, &order),
         Verb::Cancel { urn, keep } => session.cancel(Urn(urn), keep),
         Verb::Replace { urn, quantity, price, follow } => {
-            session.replace(Urn(urn), quantity, &price, follow)
+            session.replace(Urn(urn), quantity, price, follow)
         }
         Verb::List => {
             session.list();
@@ -152,13 +156,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
 
 /// Who logs in where, from the options or the configuration.
 fn connection(a: &Arguments) -> anyhow::Result<(User, [u8; 32], Vec<SocketAddrV4>)> {
-    let user = match &a.user {
-        Some(text) => Some(User::new(text).filter(|u| !u.is_blank()).with_context(|| {
-            format!("--user {text}: must be 1 to 6 characters of A-Z and 0-9, such as ALFA01")
-        })?),
-        None => None,
-    };
-    if let (Some(file), Some(user), false) = (&a.key_file, user, a.gateway.is_empty()) {
+    if let (Some(file), Some(user), false) = (&a.key_file, a.user, a.gateway.is_empty()) {
         return Ok((user, read_key(file)?, a.gateway.clone()));
     }
     let config = Config::load(&a.config).with_context(|| {
@@ -172,7 +170,7 @@ fn connection(a: &Arguments) -> anyhow::Result<(User, [u8; 32], Vec<SocketAddrV4
         let names: Vec<String> = config.sessions.iter().map(|s| s.spec.user.text()).collect();
         names.join(", ")
     };
-    let session = match user {
+    let session = match a.user {
         None => config.sessions.first().context("the configuration has no [[session]]")?,
         Some(user) => config.sessions.iter().find(|s| s.spec.user == user).with_context(|| {
             format!("--user {user} is not in {}; it has {}", a.config.display(), users())
@@ -197,7 +195,12 @@ fn read_key(file: &Path) -> anyhow::Result<[u8; 32]> {
     Ok(key)
 }
 
-fn parse_price(text: &str) -> anyhow::Result<Price> {
+fn parse_user(text: &str) -> Result<User, String> {
+    let user = User::new(text).filter(|user| !user.is_blank());
+    user.ok_or_else(|| "must be 1 to 6 characters of A-Z and 0-9, such as ALFA01".into())
+}
+
+fn parse_price(text: &str) -> Result<Price, String> {
     if text.eq_ignore_ascii_case("market") {
         return Ok(Price::MARKET);
     }
@@ -205,9 +208,7 @@ fn parse_price(text: &str) -> anyhow::Result<Price> {
         .and_then(|value| u32::try_from(value).ok())
         .map(Price)
         .filter(|price| *price <= Price::MAX)
-        .with_context(|| {
-            format!("price {text}: must be such as 10.05, at most 199999.99, or the word market")
-        })
+        .ok_or_else(|| "must be such as 10.05, at most 199999.99, or the word market".into())
 }
 
 struct Session {
@@ -243,7 +244,7 @@ impl Session {
             match event {
                 BrokerEvent::Report { report, .. } => {
                     if !quiet {
-                        println!("{}  {}", time_of_day(report.timestamp()), Words(&report));
+                        say!("{}  {}", time_of_day(report.timestamp()), Words(&report));
                     }
                     match own.apply(&report) {
                         Some(Change::Rejected { urn, .. }) => {
@@ -308,8 +309,7 @@ impl Session {
             AccountName::new(text)
                 .with_context(|| format!("--account {text}: must be 1 to 4 characters"))
         });
-        let price = parse_price(&a.price)?;
-        let quantity = Quantity(a.quantity);
+        let (price, quantity) = (a.price, Quantity(a.quantity));
         let order = match a.tif {
             Lifetime::Fok => NewOrder::fill_or_kill(side, symbol, quantity, price),
             Lifetime::Day if price != Price::MARKET => {
@@ -323,19 +323,21 @@ impl Session {
         self.wait(sent, sent.urn, a.follow)
     }
 
-    fn open_order(&self, urn: Urn) -> anyhow::Result<OwnOrder> {
-        self.own.get(urn).copied().with_context(|| {
+    /// The order, or else what is open, told.
+    fn open_order(&self, urn: Urn) -> Option<OwnOrder> {
+        let order = self.own.get(urn).copied();
+        if order.is_none() {
             let open: Vec<String> = self.own.live().map(|o| o.urn.0.to_string()).collect();
-            if open.is_empty() {
-                format!("order {} is not open; this session has no open order", urn.0)
-            } else {
-                format!("order {} is not open; open are {}", urn.0, open.join(", "))
+            match open.as_slice() {
+                [] => eprintln!("rialto: order {} is not open; no order is", urn.0),
+                _ => eprintln!("rialto: order {} is not open; open are {}", urn.0, open.join(", ")),
             }
-        })
+        }
+        order
     }
 
     fn cancel(&mut self, urn: Urn, keep: u32) -> anyhow::Result<ExitCode> {
-        let order = self.open_order(urn)?;
+        let Some(order) = self.open_order(urn) else { return Ok(REFUSED.into()) };
         if keep >= order.open.0 {
             bail!("--keep {keep}: order {} has only {} shares open", urn.0, order.open.0);
         }
@@ -349,12 +351,12 @@ impl Session {
         &mut self,
         old: Urn,
         quantity: u32,
-        price: &str,
+        price: Price,
         follow: bool,
     ) -> anyhow::Result<ExitCode> {
-        let order = self.open_order(old)?;
+        let Some(order) = self.open_order(old) else { return Ok(REFUSED.into()) };
         let total = Quantity(order.executed.0.saturating_add(quantity));
-        let mut replace = ReplaceOrder::new(old, total, parse_price(price)?);
+        let mut replace = ReplaceOrder::new(old, total, price);
         replace.cl_ord_id = order.cl_ord_id;
         let sent = self.broker.replace(&replace)?;
         self.watched = [old, sent.urn];
@@ -403,16 +405,16 @@ impl Session {
             Some(SettledBy::Report | SettledBy::Applied) if rejected => Ok(REFUSED.into()),
             Some(SettledBy::Report) => Ok(ExitCode::SUCCESS),
             Some(SettledBy::Applied) if canceled && sent.urn != Urn(0) => {
-                println!("the replace was not valid: the exchange cancelled the old order");
+                say!("the replace was not valid: the exchange cancelled the old order");
                 Ok(REFUSED.into())
             }
             Some(SettledBy::Applied) if changed => Ok(ExitCode::SUCCESS),
             Some(SettledBy::Applied) => {
-                println!("nothing changed: order {} was not open any more", urn.0);
+                say!("nothing changed: order {} was not open any more", urn.0);
                 Ok(REFUSED.into())
             }
             _ => {
-                println!("not applied: the message was lost on its way; send it again");
+                say!("not applied: the message was lost on its way; send it again");
                 Ok(REFUSED.into())
             }
         }
@@ -424,7 +426,7 @@ impl Session {
 
     fn list(&self) {
         for o in self.own.live() {
-            println!(
+            say!(
                 "order {}: {} {} {} at {}, {} executed{}",
                 o.urn.0,
                 if o.side == Side::Buy { "buys" } else { "sells" },
@@ -436,10 +438,10 @@ impl Session {
             );
         }
         if self.own.live().len() == 0 {
-            println!("no open order");
+            say!("no open order");
         }
         for (symbol, p) in self.own.positions() {
-            println!(
+            say!(
                 "{symbol}: bought {} for {}, sold {} for {}",
                 p.bought,
                 Decimal(p.paid as u64),

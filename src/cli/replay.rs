@@ -1,6 +1,6 @@
 //! `rialto replay`: any past state of a day, and the proof that its two logs agree.
 
-use super::text::{grouped, money, parse_time, time_of_day};
+use super::text::{grouped, money, parse_time, say, time_of_day};
 use anyhow::{Context, bail};
 use clap::Args;
 use rialto::exchange::Exchange;
@@ -45,8 +45,9 @@ pub struct Arguments {
 }
 
 pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
-    let view = DayView::open(&a.dir)
-        .with_context(|| format!("{} cannot be read as a day", a.dir.display()))?;
+    let view = DayView::open(&a.dir).with_context(|| {
+        format!("{} cannot be read as a day's directory, such as data/2026-01-31", a.dir.display())
+    })?;
     let until = match &a.at {
         None => Until::End,
         Some(text) if text.contains(':') => {
@@ -69,7 +70,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     })?;
     let x = &done.exchange;
     if a.json {
-        println!("{:#}", state_json(&done));
+        say!("{:#}", state_json(&done));
     } else {
         print_state(&done, a.verify);
         if let Some(symbol) = &a.book {
@@ -100,21 +101,18 @@ fn state_json(done: &Replayed) -> serde_json::Value {
 fn print_state(done: &Replayed, verify: bool) {
     let x = &done.exchange;
     let at = time_of_day(done.time.since(x.genesis().midnight));
-    println!("after command {} at {at}:", grouped(done.seq.0));
-    println!("  events made    {:>15}", grouped(done.events));
+    say!("after command {} at {at}:", grouped(done.seq.0));
+    say!("  events made    {:>15}", grouped(done.events));
     if verify {
-        println!(
-            "  agreed         {:>15}  with the event log, byte for byte",
-            grouped(done.verified)
-        );
+        say!("  agreed         {:>15}  with the event log, byte for byte", grouped(done.verified));
         if done.verified < done.events {
             let missing = done.events - done.verified;
-            println!("  not there yet  {:>15}  the next start writes them", grouped(missing));
+            say!("  not there yet  {:>15}  the next start writes them", grouped(missing));
         }
     }
-    println!("  resting orders {:>15}", grouped(x.open_orders() as u64));
-    println!("  next on feed   {:>15}", grouped(done.feed_next));
-    println!("  state hash    {:016x}", x.state_hash());
+    say!("  resting orders {:>15}", grouped(x.open_orders() as u64));
+    say!("  next on feed   {:>15}", grouped(done.feed_next));
+    say!("  state hash    {:016x}", x.state_hash());
 }
 
 fn locate_of(x: &Exchange, symbol: &str) -> anyhow::Result<Locate> {
@@ -131,9 +129,9 @@ fn locate_of(x: &Exchange, symbol: &str) -> anyhow::Result<Locate> {
 fn print_book(x: &Exchange, symbol: &str) -> anyhow::Result<()> {
     let locate = locate_of(x, symbol)?;
     for (side, name) in [(Side::Sell, "offers"), (Side::Buy, "bids")] {
-        println!("  {symbol} {name}, best first:");
+        say!("  {symbol} {name}, best first:");
         for level in x.levels(locate, side) {
-            println!(
+            say!(
                 "    {:>12}  {:>12} shares in {} orders",
                 money(level.price.0 as u64),
                 grouped(level.quantity),
@@ -167,7 +165,7 @@ fn print_order(
     let midnight = x.genesis().midnight;
     for (time, event) in history {
         let at = time_of_day(time.since(midnight));
-        println!("  {at}  command {:>9}  {:?}", event.head.command.0, event.body);
+        say!("  {at}  command {:>9}  {:?}", event.head.command.0, event.body);
     }
     let symbols = x.genesis().symbols.len() as u16;
     let resting = (1..=symbols)
@@ -175,8 +173,8 @@ fn print_order(
         .flat_map(|(l, side)| x.orders(l, side).collect::<Vec<_>>())
         .find(|o| o.order_ref == reference);
     match resting {
-        Some(o) => println!("  rests: {} open at {}", o.open.0, money(o.price.0 as u64)),
-        None => println!("  does not rest"),
+        Some(o) => say!("  rests: {} open at {}", o.open.0, money(o.price.0 as u64)),
+        None => say!("  does not rest"),
     }
     Ok(())
 }
@@ -188,17 +186,17 @@ fn print_account(x: &Exchange, name: &str) -> anyhow::Result<()> {
         bail!("account {name} does not exist on this day; there are: {}", known.join(", "))
     };
     let Some(account) = x.account(AccountSlot(slot as u16)) else { return Ok(()) };
-    println!("  account {name}");
-    println!("    cash free {:>18}", money(account.cash_free.0));
-    println!("    cash held {:>18}", money(account.cash_held.0));
+    say!("  account {name}");
+    say!("    cash free {:>18}", money(account.cash_free.0));
+    say!("    cash held {:>18}", money(account.cash_held.0));
     for p in &account.positions {
         let symbol = genesis.symbols[p.locate.0 as usize - 1].symbol;
-        println!("    {symbol:<8}  {:>12} free {:>12} held", grouped(p.free), grouped(p.held));
+        say!("    {symbol:<8}  {:>12} free {:>12} held", grouped(p.free), grouped(p.held));
     }
     for l in 1..=genesis.symbols.len() as u16 {
         for side in [Side::Buy, Side::Sell] {
             for o in x.orders(Locate(l), side).filter(|o| o.account.0 as usize == slot) {
-                println!(
+                say!(
                     "    order {} {} {} {} at {}",
                     o.order_ref.0,
                     if side == Side::Buy { "buy" } else { "sell" },

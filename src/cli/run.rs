@@ -1,10 +1,11 @@
 //! `rialto run`: the venue, until SIGTERM.
 
-use super::text::{grouped, size};
+use super::text::{grouped, say, size};
 use anyhow::Context;
 use clap::Args;
+use rialto::agent::RunnerHandle;
 use rialto::clock::SystemClock;
-use rialto::config::Config;
+use rialto::config::{Config, ThreadConfig};
 use rialto::counters::{CounterSet, Distribution};
 use rialto::store::{LogIndex, Medium};
 use rialto::topology::Venue;
@@ -47,7 +48,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     let clock = SystemClock::new();
     let venue = Venue::start(&config, clock)?;
     let facts = &venue.facts;
-    println!("day {}", facts.day.display());
+    say!("day {}", facts.day.display());
     if facts.medium == Medium::Degraded {
         tracing::warn!("degraded: the hot tier lies on a disk; expect stalls of milliseconds");
     }
@@ -67,7 +68,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
             "the configuration has changed since this day began; it counts from the next day on"
         );
     }
-    println!(
+    say!(
         "ready: orders on {} (udp), feed {} and {}, repair {}, durability {:?}, hot tier {:?}, {} commands recovered in {} ms",
         config.gateway.listen,
         config.feed.a,
@@ -78,7 +79,12 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         grouped(facts.commands),
         facts.recovery_ns / 1_000_000
     );
-    let scheduling = scheduling(&config);
+    for (thread, runner) in threads(&config, &venue) {
+        if let (Some(cpu), None) = (thread.cpu, runner.pinned_core()) {
+            tracing::warn!("{} is not pinned: this process may not use CPU {cpu}", runner.name());
+        }
+    }
+    let scheduling = scheduling(&config, &venue);
     let file = facts.day.join("status.json");
     let mut alarms = Alarms::default();
     while !stop.load(Ordering::Acquire) && venue.is_running() {
@@ -156,9 +162,18 @@ fn begins(before: &mut bool, now: bool) -> bool {
     begun
 }
 
+/// Each `[[thread]]` and what runs it; threads that the venue adds by itself come before these.
+fn threads<'a>(
+    config: &'a Config,
+    venue: &'a Venue,
+) -> impl Iterator<Item = (&'a ThreadConfig, &'a RunnerHandle)> {
+    let own = venue.runners().len() - config.threads.len();
+    config.threads.iter().zip(&venue.runners()[own..])
+}
+
 /// The scheduling mode that latencies were taken in, in words.
-fn scheduling(config: &Config) -> String {
-    let pinned = config.threads.iter().filter(|t| t.cpu.is_some()).count();
+fn scheduling(config: &Config, venue: &Venue) -> String {
+    let pinned = venue.runners().iter().filter(|r| r.pinned_core().is_some()).count();
     let idle: Vec<String> =
         config.threads.iter().map(|t| format!("{:?}", t.idle).to_lowercase()).collect();
     let cpus = std::thread::available_parallelism().map_or(0, |n| n.get());

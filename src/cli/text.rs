@@ -1,4 +1,21 @@
-//! Figures as people read them.
+//! Lines and figures as people read them.
+
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write};
+
+/// `println!` for somebody who may stop reading (`rialto demo | head`): then it prints nothing.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::text::print_line(format_args!($($text)*)) };
+}
+pub(in crate::cli) use say;
+
+/// See the macro.
+pub fn print_line(line: Arguments<'_>) {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => panic!("standard output: {e}"),
+        _ => {}
+    }
+}
 
 /// 1234567 -> "1,234,567".
 pub fn grouped(n: u64) -> String {

@@ -57,8 +57,8 @@ fn rialto_order_by_hand() {
         ("buy ALPH 0 10.05", 3, "rejected: order 2: quantity must be"),
         ("list", 0, "order 1: buys 100 ALPH at 10.05, 0 executed"),
         ("replace 1 50 10.06", 0, "replaced: order 3 takes the place of 1"),
-        ("cancel 7", 1, "order 7 is not open; open are 3"),
-        ("buy ALPH 5 10.x", 1, "price 10.x: must be such as 10.05"),
+        ("cancel 7", 3, "order 7 is not open; open are 3"),
+        ("buy ALPH 5 10.x", 2, "'10.x' for '<PRICE>': must be such as 10.05"),
         ("list", 0, "order 3: buys 50 ALPH at 10.06"),
     ];
     for (arguments, code, expected) in steps {
