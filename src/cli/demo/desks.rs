@@ -1,6 +1,7 @@
 //! The brokers of a demo: rows of order flow in, orders over UDP, answers counted and timed.
 
 use super::expect::ExpectedFill;
+use super::interrupt::Interrupt;
 use super::plan::{BROKERS, Plan, key, user};
 use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
@@ -148,7 +149,7 @@ impl Desks {
     }
 
     /// Polls until every broker is logged in.
-    pub fn log_in(&mut self) -> anyhow::Result<()> {
+    pub fn log_in(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
         let deadline = self.clock.now().plus(20_000_000_000);
         while !self.desks.iter().all(|d| d.broker.is_bound()) {
             if self.poll() == 0 {
@@ -157,6 +158,7 @@ impl Desks {
             if self.clock.now() > deadline {
                 bail!("not every broker is logged in after 20 s");
             }
+            interrupt.check()?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The exchange of a demo: a child process that runs `rialto run`, as an operator would.
 
+use super::interrupt::Interrupt;
 use super::plan::Plan;
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -32,7 +33,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Starts it and waits until it is ready.
-    pub fn start(plan: &Plan, loss_ppm: u32) -> anyhow::Result<Exchange> {
+    pub fn start(plan: &Plan, loss_ppm: u32, interrupt: &Interrupt) -> anyhow::Result<Exchange> {
         let (child, lines) = spawn(&plan.config, loss_ppm)?;
         let mut exchange = Exchange {
             child,
@@ -42,13 +43,14 @@ impl Exchange {
             loss_ppm,
             config: plan.config.clone(),
         };
-        exchange.wait_ready()?;
+        exchange.wait_ready(interrupt)?;
         Ok(exchange)
     }
 
-    fn wait_ready(&mut self) -> anyhow::Result<()> {
+    fn wait_ready(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
+        let mut looks = 0;
         loop {
-            match self.lines.recv_timeout(Duration::from_secs(60)) {
+            match self.lines.recv_timeout(Duration::from_millis(100)) {
                 Ok(line) => {
                     if let Some(day) = line.strip_prefix("day ") {
                         self.day = PathBuf::from(day);
@@ -57,7 +59,13 @@ impl Exchange {
                         return Ok(());
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => bail!("the exchange is not ready after 60 s"),
+                Err(RecvTimeoutError::Timeout) => {
+                    interrupt.check()?;
+                    looks += 1;
+                    if looks == 600 {
+                        bail!("the exchange is not ready after 60 s");
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.child.wait()?;
                     bail!(

@@ -1,6 +1,7 @@
 //! A subscriber in a process of its own, and what it wrote down.
 
 use super::expect::{Fill, Quote};
+use super::interrupt::Interrupt;
 use super::plan::Plan;
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -61,7 +62,7 @@ impl Judge {
 
     /// Lets it go on to message `next - 1`, and reads what it wrote.
     #[allow(clippy::disallowed_methods)] // a deadline of a tool, not time of the venue
-    pub fn finish(mut self, next: u64) -> anyhow::Result<Seen> {
+    pub fn finish(mut self, next: u64, interrupt: &Interrupt) -> anyhow::Result<Seen> {
         writeln!(self.stdin, "until {next}")?;
         self.stdin.flush()?;
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -70,6 +71,7 @@ impl Judge {
                 let _ = self.child.kill();
                 bail!("the subscriber did not reach message {next} of the feed within 60 s");
             }
+            interrupt.check()?;
             std::thread::sleep(Duration::from_millis(10));
         }
         let read = |name: &str| {

@@ -7,16 +7,18 @@
 mod desks;
 mod exchange;
 mod expect;
+mod interrupt;
 mod judge;
 mod plan;
 mod report;
 mod viewer;
 
-use super::text::grouped;
+use super::text::{grouped, say};
 use anyhow::{Context, bail};
 use clap::Args;
 use desks::Desks;
 use exchange::{Exchange, Signal};
+use interrupt::Interrupt;
 use judge::Judge;
 use plan::Plan;
 use report::Outcome;
@@ -105,14 +107,31 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         Some(_) => vec!["AAPL".to_string()],
         None => (0..a.symbols).map(symbol_name).collect(),
     };
+    // Files first: a fault in a name is told at once.
+    let oracle = match &a.bbo {
+        Some(path) => Some(oracle(path)?),
+        None => None,
+    };
+    let rows = match &a.data {
+        Some(path) => Some((path.as_path(), CommandReader::open(path)?)),
+        None => None,
+    };
+    let interrupt = Interrupt::watch()?;
     let plan = Plan::make(symbols, &a.durability)?;
-    let done = run_in(&a, &plan);
+    let done = run_in(&a, rows, oracle, &plan, &interrupt);
     if a.keep {
-        println!("kept: {} and {}", plan.dir.display(), plan.hot.display());
+        say!("kept: {} and {}", plan.dir.display(), plan.hot.display());
     } else {
         plan.remove();
     }
-    done
+    match (done, interrupt.signal()) {
+        // Whatever failed did so because it was told to stop, here or in a child.
+        (Err(_), Some(signal)) => {
+            eprintln!("rialto: interrupted; the exchange and the subscriber are ended");
+            Ok(ExitCode::from(128 + signal))
+        }
+        (done, _) => done,
+    }
 }
 
 /// AAA, AAB, ...: names that nobody mistakes for a listed company's.
@@ -121,33 +140,39 @@ fn symbol_name(index: u16) -> String {
     format!("SYM{}{}", letter(index / 26), letter(index))
 }
 
-fn run_in(a: &Arguments, plan: &Plan) -> anyhow::Result<ExitCode> {
-    println!("rialto demo: a stock exchange, four brokers and two subscribers on this machine");
-    println!("path: udp on loopback (this release has no other)");
+fn run_in(
+    a: &Arguments,
+    rows: Option<(&Path, CommandReader)>,
+    oracle: Option<Vec<expect::Quote>>,
+    plan: &Plan,
+    interrupt: &Interrupt,
+) -> anyhow::Result<ExitCode> {
+    say!("rialto demo: a stock exchange, four brokers and two subscribers on this machine");
+    say!("path: udp on loopback (this release has no other)");
     // Subscribers first: then the first message of the day is no gap.
     let clock = SystemClock::new();
     let judge = Judge::start(plan, a.loss, a.data.is_some())?;
     let viewer = Viewer::start(plan, clock, a.loss)?;
-    let mut exchange = Exchange::start(plan, a.loss)?;
-    println!("exchange: {}", exchange.ready);
+    let mut exchange = Exchange::start(plan, a.loss, interrupt)?;
+    say!("exchange: {}", exchange.ready);
     let mut desks = Desks::new(plan, clock, a.loss, a.data.is_some())?;
-    desks.log_in()?;
-    println!(
+    desks.log_in(interrupt)?;
+    say!(
         "brokers: 4 logged in; subscribers: 2 listening on {} and {}",
-        plan.groups[0], plan.groups[1]
+        plan.groups[0],
+        plan.groups[1]
     );
 
-    let mut crashes = Crashes::new(a, &clock);
+    let mut crashes = Crashes::new(a, &clock, interrupt.clone());
     let begin = clock.now();
-    match &a.data {
-        Some(path) => {
-            println!("flow: {}, one order in flight", path.display());
-            let rows = CommandReader::open(path)?;
+    match rows {
+        Some((path, rows)) => {
+            say!("flow: {}, one order in flight", path.display());
             let limit = a.rows.unwrap_or(u64::MAX);
             one_in_flight(rows, limit, &mut desks, &clock, &viewer, &mut exchange, &mut crashes)?;
         }
         None => {
-            println!(
+            say!(
                 "flow: {} orders a second in {} symbols for {} s, open loop, seed {}",
                 grouped(a.rate),
                 a.symbols,
@@ -171,13 +196,14 @@ fn run_in(a: &Arguments, plan: &Plan) -> anyhow::Result<ExitCode> {
             std::thread::yield_now();
         }
         viewer.tell(&desks.tally);
+        interrupt.check()?;
     }
     let nanos = clock.now().since(begin);
     exchange.check()?;
 
-    let feed_next = settled_feed(&exchange, &mut desks)?;
-    let seen = judge.finish(feed_next)?;
-    let viewed = viewer.finish(feed_next)?;
+    let feed_next = settled_feed(&exchange, &mut desks, interrupt)?;
+    let seen = judge.finish(feed_next, interrupt)?;
+    let viewed = viewer.finish(feed_next, interrupt)?;
     let status = exchange.status()?;
     exchange.stop(Signal::Term)?;
     let outcome = Outcome::judge(report::Evidence {
@@ -189,10 +215,7 @@ fn run_in(a: &Arguments, plan: &Plan) -> anyhow::Result<ExitCode> {
         feed_next,
         nanos,
         crashes: crashes.restarts(),
-        oracle: match &a.bbo {
-            Some(path) => Some(oracle(path)?),
-            None => None,
-        },
+        oracle,
     })?;
     outcome.print();
     if let Some(path) = &a.json {
@@ -217,12 +240,17 @@ fn oracle(path: &Path) -> anyhow::Result<Vec<expect::Quote>> {
 }
 
 /// Waits until the exchange has published all that it will: two looks that agree.
-fn settled_feed(exchange: &Exchange, desks: &mut Desks) -> anyhow::Result<u64> {
+fn settled_feed(
+    exchange: &Exchange,
+    desks: &mut Desks,
+    interrupt: &Interrupt,
+) -> anyhow::Result<u64> {
     let mut last = None;
     for _ in 0..100 {
         for _ in 0..30 {
             desks.poll();
             std::thread::sleep(Duration::from_millis(10));
+            interrupt.check()?;
         }
         let status = exchange.status()?;
         let next = status["feed_next"].as_u64().context("feed_next in the exchange's status")?;
@@ -310,18 +338,21 @@ struct Crashes {
     signal: Signal,
     next: Nanos,
     gap_ns: u64,
+    interrupt: Interrupt,
 }
 
 impl Crashes {
-    fn new(a: &Arguments, clock: &SystemClock) -> Crashes {
+    fn new(a: &Arguments, clock: &SystemClock, interrupt: Interrupt) -> Crashes {
         // Spread over the flow, away from its ends; odd steps, so that they fall anywhere.
         let length = if a.data.is_some() { 4_000_000_000 } else { a.seconds * 1_000_000_000 };
         let gap_ns = length * 10 / (a.crash as u64 * 10 + 13);
         let next = clock.now().plus(gap_ns + a.seed % 1_000 * 1_000_003);
-        Crashes { left: a.crash, done: 0, signal: a.signal, next, gap_ns }
+        Crashes { left: a.crash, done: 0, signal: a.signal, next, gap_ns, interrupt }
     }
 
+    /// Ends the exchange when it is time to; error when the demo itself is to stop.
     fn step(&mut self, clock: &SystemClock, exchange: &mut Exchange) -> anyhow::Result<()> {
+        self.interrupt.check()?;
         let now = clock.now();
         if self.left == 0 || now < self.next {
             return Ok(());

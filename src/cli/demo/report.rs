@@ -4,7 +4,7 @@ use super::desks::{Desks, ReportDigest};
 use super::expect::{Quote, exact_matches, quotes_matched};
 use super::judge::Seen;
 use super::viewer::Viewed;
-use crate::cli::text::grouped;
+use crate::cli::text::{grouped, say};
 use hdrhistogram::Histogram;
 use rialto::exchange::Exchange;
 use rialto::gateway::report_of;
@@ -161,9 +161,9 @@ impl Outcome {
     pub fn print(&self) {
         let j = &self.json;
         let n = |v: &Value| grouped(v.as_u64().unwrap_or(0));
-        println!();
-        println!("What happened in {} s:", j["seconds"]);
-        println!(
+        say!("");
+        say!("What happened in {} s:", j["seconds"]);
+        say!(
             "  brokers sent {} messages over UDP: {} acknowledged, {} rejected, {} not applied, {} without an answer",
             n(&j["orders_sent"]),
             n(&j["acks"]),
@@ -171,52 +171,49 @@ impl Outcome {
             n(&j["not_applied"]),
             n(&j["unanswered"])
         );
-        println!(
+        say!(
             "  {} matches of {} shares: {} executions reported, one to each side",
             n(&j["matches"]),
             n(&j["shares"]),
             n(&j["executions"])
         );
         let f = &j["feed"];
-        println!(
+        say!(
             "  a subscriber that saw only the multicast received {} messages ({} gaps, {} messages repaired, {} lost)",
             n(&f["messages"]),
             n(&f["gaps"]),
             n(&f["repaired"]),
             n(&f["lost"])
         );
-        println!(
+        say!(
             "  its book of {} resting orders {} the exchange's, order by order",
             n(&j["resting"]),
             if f["book_equal"] == true { "equals" } else { "DIFFERS from" }
         );
         if j["matches_expected"] != 0 {
-            println!(
+            say!(
                 "  {} of {} recorded executions hit exactly the recorded order and size",
                 n(&j["matches_exact"]),
                 n(&j["matches_expected"])
             );
         }
         if let Some(expected) = j["quotes_expected"].as_u64() {
-            println!(
+            say!(
                 "  {} of {} independent best-quote states were seen, in order",
                 n(&j["quotes_matched"]),
                 grouped(expected)
             );
         }
         if j["restarts"] != 0 {
-            println!(
-                "  the exchange was ended and started again {} times under flow",
-                j["restarts"]
-            );
+            say!("  the exchange was ended and started again {} times under flow", j["restarts"]);
         }
-        println!(
+        say!(
             "  replayed from its log: {} commands, {} events, all as recorded; state hash {}",
             n(&j["commands"]),
             n(&j["events_verified"]),
             j["state_hash"].as_str().unwrap_or("")
         );
-        println!("Latency in us ({}):", j["scheduling"].as_str().unwrap_or("scheduling unknown"));
+        say!("Latency in us ({}):", j["scheduling"].as_str().unwrap_or("scheduling unknown"));
         for (key, what) in [
             ("wire", "order due at the broker -> its answer"),
             ("inside", "datagram received -> report handed to the socket"),
@@ -226,7 +223,7 @@ impl Outcome {
                 let ns = l[p].as_u64().unwrap_or(0);
                 format!("{}.{}", ns / 1_000, ns % 1_000 / 100)
             };
-            println!(
+            say!(
                 "  {what:<50} p50 {:>8}  p90 {:>8}  p99 {:>8}  p99.9 {:>8}  max {:>9}  ({} samples)",
                 us("p50"),
                 us("p90"),

@@ -1,6 +1,7 @@
 //! The second subscriber, in a thread of the demo: rebuilds the books and shows them live.
 
 use super::desks::Tally;
+use super::interrupt::Interrupt;
 use super::plan::Plan;
 use crate::cli::text::{grouped, money};
 use anyhow::bail;
@@ -105,13 +106,14 @@ impl Viewer {
     }
 
     /// Lets it go on to message `next - 1` and takes what it saw.
-    pub fn finish(self, next: u64) -> anyhow::Result<Viewed> {
+    pub fn finish(self, next: u64, interrupt: &Interrupt) -> anyhow::Result<Viewed> {
         self.shared.until.store(next, Ordering::Release);
         let since = self.clock.now();
         while !self.thread.is_finished() {
             if self.clock.now().since(since) > 60_000_000_000 {
                 bail!("the viewer did not reach message {next} of the feed within 60 s");
             }
+            interrupt.check()?;
             std::thread::sleep(Duration::from_millis(10));
         }
         match self.thread.join() {
