@@ -171,27 +171,36 @@ def words(report):
     return "report " + report.hex()
 
 
+def price(text):
+    """Price in 1/10,000; any other text than a price is a wrong argument."""
+    if text == "market":
+        return MARKET
+    whole, point, part = text.partition(".")
+    if not whole.isdigit() or (point and not part.isdigit()) or len(part) > 4:
+        raise ValueError(text)
+    return int(whole) * 10000 + int(part.ljust(4, "0"))
+
+
 def main():
     parse = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parse.add_argument("side", choices=["buy", "sell"])
     parse.add_argument("symbol")
     parse.add_argument("quantity", type=int)
-    parse.add_argument("price", help="such as 10.05, or market")
+    parse.add_argument("price", type=price, help="such as 10.05, or market")
     parse.add_argument("--gateway", default="127.0.0.1:9001")
     parse.add_argument("--user", default="ALFA01")
     parse.add_argument("--key", default="01*32", help="64 hex digits, or one byte *32")
     parse.add_argument("--seconds", type=float, default=0.5, help="print reports for this long")
     a = parse.parse_args()
-    host, port = a.gateway.split(":")
+    host, _, port = a.gateway.partition(":")
+    if not port.isdigit():
+        parse.error("--gateway: must be such as 127.0.0.1:9001")
     key = bytes.fromhex(a.key[:2] * 32 if a.key.endswith("*32") else a.key)
     client = Client((host, int(port)), a.user, key)
     client.login()
     print("logged in: %s, next report %d" % (client.name.decode(), client.known))
-    whole, _, part = a.price.partition(".")
-    market = a.price == "market"
-    price = MARKET if market else int(whole) * 10000 + int(part.ljust(4, "0")[:4] or 0)
     urn, side = client.next_urn, b"B" if a.side == "buy" else b"S"
-    sequence = client.message(order(urn, side, a.quantity, a.symbol, price, market))
+    sequence = client.message(order(urn, side, a.quantity, a.symbol, a.price, a.price == MARKET))
     accepted, until = None, time.monotonic() + a.seconds
     while client.unsettled or time.monotonic() < until:
         for number, report in client.poll():
