@@ -24,7 +24,7 @@ counters! {
     }
 }
 
-/// Time between Ticks: 100 ms (DESIGN, section 2).
+/// Time between Ticks: 100 ms.
 pub const TICK_NS: u64 = 100_000_000;
 /// Time between two looks at the sessions: a fiftieth of the shortest dead time.
 const SCAN_NS: u64 = 20_000_000;

@@ -7,7 +7,7 @@ use std::net::SocketAddrV4;
 
 use crate::types::*;
 
-/// Repeat an unsettled message after this long at the earliest. SESSION.md 13 asks for twice the
+/// Repeat an unsettled message after this long at the earliest. session.md 13 asks for twice the
 /// p99.9 round trip; 5 ms is its stated default and generous inside a data centre.
 pub const RESEND_AFTER_NS: u64 = 5_000_000;
 /// Unsettled messages held at most, unless configured otherwise: the gateway drops beyond 1,024

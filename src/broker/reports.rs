@@ -10,7 +10,7 @@ use crate::types::*;
 const EARLY_SLOTS: usize = 1_024;
 /// Longest report kept out of order; a longer one is dropped and asked for when its turn comes.
 const EARLY_BYTES_MAX: usize = 124;
-/// Reports per replay request: 64 packets (SESSION.md 15) of 16 of the longest reports.
+/// Reports per replay request: 64 packets (session.md 15) of 16 of the longest reports.
 const REQUEST_COUNT_MAX: u64 = 1_024;
 /// First wait for an answer to a request; doubled until the longest.
 const RETRY_NS: u64 = 5_000_000;

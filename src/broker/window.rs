@@ -8,7 +8,7 @@
 //!        not all here     applied
 //! ```
 //!
-//! A number gets its bytes once and never others (SESSION.md 4 and 13): repeats copy the slot.
+//! A number gets its bytes once and never others (session.md 4 and 13): repeats copy the slot.
 //! Consumes encoded messages and what the exchange said about numbers; produces slots to send and
 //! conclusions in order. Must not know sockets or time sources.
 

@@ -150,7 +150,7 @@ fn unreadable(counters: &[Arc<dyn CounterSet>]) -> Vec<&'static str> {
     agents
 }
 
-/// A wall-clock step beyond this raises an alarm (DESIGN, section 2).
+/// A wall-clock step beyond this raises an alarm.
 const WALL_STEP_MS: i64 = 100;
 /// The alarm comes before the ladder of an archiver that is behind begins at 50%.
 const BACKLOG_PERCENT: u64 = 25;

@@ -2,7 +2,7 @@
 //!
 //! Consumes the text of a file; produces plain values that topology, tools and Genesis use. Must
 //! not open sockets, logs or anything else: a bad configuration starts nothing. Every fault names
-//! file, key, value and what is allowed (DESIGN: "bad configuration").
+//! file, key, value and what is allowed.
 
 mod read;
 mod sizing;
@@ -257,7 +257,7 @@ impl Config {
         read::read(path, text)
     }
 
-    /// Keys are secrets: the file must not be readable by others (SESSION.md, Words), except that
+    /// Keys are secrets: the file must not be readable by others (session.md, Words), except that
     /// a venue of test keys says so itself.
     fn check_mode(&self, text: &str) -> Result<(), String> {
         use std::os::unix::fs::MetadataExt;

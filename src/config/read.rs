@@ -5,7 +5,7 @@ use super::*;
 use crate::exchange::genesis::Limits;
 use toml::{Table, Value};
 
-/// Default messages per second of a session and its burst (SESSION.md 18).
+/// Default messages per second of a session and its burst (session.md 18).
 const RATE_DEFAULT: u64 = 5_000;
 const BURST_DEFAULT: u64 = 500;
 /// One second of the peak (215,000 orders/s, about 1.4 feed messages of 38 bytes each) repaired

@@ -30,7 +30,7 @@ pub mod kind {
     pub const END_OF_DAY: u16 = 10;
 }
 
-/// The gateway's verdict on a block (SESSION.md 8).
+/// The gateway's verdict on a block (session.md 8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Verdict {
@@ -152,7 +152,7 @@ layout! {
 }
 
 layout! {
-    /// What is left of a block that is no message (SESSION.md 10).
+    /// What is left of a block that is no message (session.md 10).
     pub struct Unparsed: 20 {
         /// Type letter where there was one: `O` of 5 bytes or more, `U` of 9 or more are answered
         /// with Rejected; 0 and anything else with NotApplied.

@@ -1,7 +1,7 @@
 //! The exchange: one state, one verb.
 //!
 //! Consumes commands, hands each to the part that knows it, and keeps nothing of them. Here stand the
-//! session's sequence rules (SESSION.md 8 to 10, 18) and the commands about the day; orders are
+//! session's sequence rules (session.md 8 to 10, 18) and the commands about the day; orders are
 //! `order_manager`'s, mass actions `mass`'s.
 
 use super::command::*;
@@ -19,7 +19,7 @@ use super::wallet::Wallet;
 use super::{mass, order_manager};
 use crate::types::*;
 
-/// A block this far above the next is dropped without a word. Source: SESSION.md 9.
+/// A block this far above the next is dropped without a word. Source: session.md 9.
 const JUMP_MAX: u64 = 65_536;
 
 /// The whole venue for one day.
@@ -211,7 +211,7 @@ fn well_formed<S: EventSink>(
     }
 }
 
-/// The session's rate is used up (SESSION.md 18).
+/// The session's rate is used up (session.md 18).
 #[inline(never)]
 fn throttled<S: EventSink>(
     state: &mut State,
@@ -234,7 +234,7 @@ fn throttled<S: EventSink>(
     }
 }
 
-/// The block is no message (SESSION.md 10).
+/// The block is no message (session.md 10).
 #[inline(never)]
 fn malformed<S: EventSink>(
     out: &mut Output<'_, S>,

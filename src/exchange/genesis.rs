@@ -115,7 +115,7 @@ pub enum GenesisError {
 }
 
 impl Genesis {
-    /// Downstream session name of a slot: user, incarnation, day of year (SESSION.md, Frames).
+    /// Downstream session name of a slot: user, incarnation, day of year (session.md, Frames).
     pub fn downstream_name(&self, slot: SessionSlot) -> Option<SessionName> {
         let session = self.sessions.get(slot.0 as usize)?;
         Some(self.name(session.user))

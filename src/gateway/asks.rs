@@ -8,11 +8,11 @@ use crate::types::*;
 /// One ask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ask {
-    /// K to the bound client (SESSION.md 11).
+    /// K to the bound client (session.md 11).
     Applied(SessionSlot),
-    /// The A of the live login again (SESSION.md 5).
+    /// The A of the live login again (session.md 5).
     Accepted(SessionSlot),
-    /// Reports again (SESSION.md 15).
+    /// Reports again (session.md 15).
     Replay(ReplayAsk),
 }
 

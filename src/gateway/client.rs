@@ -1,7 +1,7 @@
 //! Client: egress' state of one session, and when which datagram to it is due.
 //!
 //! Pure bookkeeping over the time passed in: reports' numbers, K's and heartbeats' deadlines
-//! (SESSION.md 11, 14, 16, 17). Sends nothing.
+//! (session.md 11, 14, 16, 17). Sends nothing.
 
 use super::throttle::Bucket;
 use super::{GatewayConfig, SessionConfig};
@@ -13,11 +13,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 const NEVER: Nanos = Nanos(u64::MAX);
 const MS: u64 = 1_000_000;
-/// Heartbeats after the last report: 1, 10, 100 ms after it (SESSION.md 16); here as steps.
+/// Heartbeats after the last report: 1, 10, 100 ms after it (session.md 16); here as steps.
 const HEARTBEAT_STEPS: [u64; 3] = [MS, 9 * MS, 90 * MS];
 /// Later ones at most this far apart.
 const HEARTBEAT_NS_MAX: u64 = 1_000 * MS;
-/// K at most once, and when applied-through moved at least once, in this time (SESSION.md 11).
+/// K at most once, and when applied-through moved at least once, in this time (session.md 11).
 const APPLIED_NS: u64 = MS;
 /// Replay requests of one session that wait at a time: a client that misses several stretches asks
 /// for all of them at once.

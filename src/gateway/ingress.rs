@@ -62,7 +62,7 @@ counters! {
 
 /// A login or logoff that was sequenced is waited for this long before another one is.
 const FLIGHT_NS: u64 = 100_000_000;
-/// J 'S' to a dead token at most once in this time (SESSION.md 17).
+/// J 'S' to a dead token at most once in this time (session.md 17).
 const DEAD_TOKEN_NS: u64 = 1_000_000_000;
 /// Logins of one user: each is a command, so even the owner of the key may not flood the log.
 const LOGINS: (u64, u64) = (10, 20);
@@ -553,7 +553,7 @@ impl Desk {
             let Staged { slot, header, generation, len, .. } = self.burst.staged[index];
             let done = match header.count {
                 // A new login was seen in the same burst: under the new token the old one's numbers
-                // may carry other messages (SESSION.md, Login 4).
+                // may carry other messages (session.md, Login 4).
                 _ if generation != self.sessions[slot.0 as usize].binding.generation => {
                     self.counters.dead_tokens.add(1);
                     true

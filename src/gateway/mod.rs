@@ -1,4 +1,4 @@
-//! Gateway: where order-entry datagrams come in and reports go out (SESSION.md, the exchange side).
+//! Gateway: where order-entry datagrams come in and reports go out (session.md, the exchange side).
 //!
 //! ```text
 //!   datagrams -> Ingress -> command ring -> sequencer::inbound
@@ -33,11 +33,11 @@ pub use translate::report_of;
 use crate::types::*;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// Reports that egress keeps in memory per session, unless configured otherwise (SESSION.md 15).
+/// Reports that egress keeps in memory per session, unless configured otherwise (session.md 15).
 pub const REPORTS_KEPT: usize = 4_096;
-/// Uncommitted messages of one session beyond which its datagrams are dropped (SESSION.md 18).
+/// Uncommitted messages of one session beyond which its datagrams are dropped (session.md 18).
 pub const UNCOMMITTED_MAX: usize = 1_024;
-/// A client sequence more than this above the next one is dropped and counted (SESSION.md 9).
+/// A client sequence more than this above the next one is dropped and counted (session.md 9).
 pub const JUMP_MAX: u64 = 65_536;
 /// Slots of the rings between ingress, egress and replayer that `topology` should make: one burst
 /// of 64 datagrams asks at most 64 times.
@@ -60,9 +60,9 @@ pub struct GatewayConfig {
     pub accounts: Vec<AccountName>,
     /// Recent reports kept in memory per session, a power of two, at least 512.
     pub reports_kept: usize,
-    /// Bytes per second of replay answers per session (10 MB/s in SESSION.md 15).
+    /// Bytes per second of replay answers per session (10 MB/s in session.md 15).
     pub replay_bytes_per_second: u64,
-    /// Most datagrams that one replay request is answered with (64 in SESSION.md 15).
+    /// Most datagrams that one replay request is answered with (64 in session.md 15).
     pub replay_packets_max: usize,
 }
 
@@ -131,7 +131,7 @@ impl Network {
     }
 }
 
-/// Messages per second and burst of a session (SESSION.md 18).
+/// Messages per second and burst of a session (session.md 18).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rate {
     /// Tokens that come back per second, at least 1.
@@ -141,7 +141,7 @@ pub struct Rate {
 }
 
 impl Default for Rate {
-    /// 5,000 a second, burst 500 (SESSION.md 18).
+    /// 5,000 a second, burst 500 (session.md 18).
     fn default() -> Rate {
         Rate { per_second: 5_000, burst: 500 }
     }

@@ -1,5 +1,5 @@
 //! Replayer: reports that are too old for egress' memory, out of the event log, on a thread of its
-//! own (SESSION.md 15).
+//! own (session.md 15).
 //!
 //! Follows the event log and notes the position of every 256th report of each session; a request is
 //! answered by going back from the next noted report along the links that each report has to the

@@ -1,7 +1,7 @@
 //! Session authentication: what a login gets, before any table of the exchange is touched.
 //!
 //! Consumes an L, its source and the committed binding of its user; produces a verdict. The checks
-//! and their order are SESSION.md, Login 1-4. Must not know sockets or rings. All comparisons of
+//! and their order are session.md, Login 1-4. Must not know sockets or rings. All comparisons of
 //! secrets are constant-time (in `wire::session`).
 
 use super::{GatewayConfig, Network};
@@ -13,9 +13,9 @@ use crate::wire::session::{
 };
 use std::net::SocketAddrV4;
 
-/// L's time may differ from ours by this much (SESSION.md, Login 2).
+/// L's time may differ from ours by this much (session.md, Login 2).
 const TIME_WINDOW_NS: u64 = 5_000_000_000;
-/// 'A' failures in a second from one address that silence it (SESSION.md, Login 2).
+/// 'A' failures in a second from one address that silence it (session.md, Login 2).
 const FAILURES_MAX: usize = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_NS: u64 = 60_000_000_000;
@@ -196,7 +196,7 @@ impl Failures {
 }
 
 /// Dead time granted for the one wanted: 0 = 5,000 ms, else clamped to 1,000 ..= 15,000
-/// (SESSION.md 17).
+/// (session.md 17).
 pub fn dead_time_granted(wanted_ms: u16) -> u16 {
     if wanted_ms == 0 { 5_000 } else { wanted_ms.clamp(1_000, 15_000) }
 }

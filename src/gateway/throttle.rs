@@ -1,4 +1,4 @@
-//! Token buckets: how many messages a session may send (SESSION.md 18), and how many bytes it may
+//! Token buckets: how many messages a session may send (session.md 18), and how many bytes it may
 //! ask to be replayed (15).
 //!
 //! Pure arithmetic over the time passed in; one bucket is two words. Knows nothing of messages.

@@ -7,7 +7,7 @@ use crate::exchange::event::{Event, EventBody};
 use crate::types::*;
 use crate::wire::ouch::{self, Appendage, Inbound, Outbound};
 
-/// What a block says, and whether it is well-formed (SESSION.md 8, 10).
+/// What a block says, and whether it is well-formed (session.md 8, 10).
 #[inline]
 pub(super) fn body_of(block: &[u8]) -> (Verdict, MessageBody) {
     match ouch::decode_inbound(block) {

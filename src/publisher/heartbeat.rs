@@ -1,4 +1,4 @@
-//! When a silent line says that it is alive (SESSION.md 16): 1, 10 and 100 ms after the last
+//! When a silent line says that it is alive (session.md 16): 1, 10 and 100 ms after the last
 //! message, then every second, so that a lost tail is noticed in milliseconds.
 //!
 //! Consumes the time; produces "now". Must not know what is sent.

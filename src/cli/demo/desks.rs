@@ -44,7 +44,7 @@ impl Tally {
 struct Order {
     broker: usize,
     urn: Urn,
-    /// Shares entered less those taken off: what X states (SESSION.md 20).
+    /// Shares entered less those taken off: what X states (session.md 20).
     total: u32,
     reference: Option<OrderRef>,
 }

@@ -5,7 +5,7 @@ use crate::exchange::command::*;
 use crate::exchange::event;
 use crate::types::*;
 
-/// Blocks further above the expected one than this are dropped (SESSION.md 9).
+/// Blocks further above the expected one than this are dropped (session.md 9).
 const JUMP_MAX: u64 = 65_536;
 
 /// Flag of a login: cancel on disconnect.
