@@ -6,7 +6,12 @@ use rialto::config::{Config, Durability};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+const EXAMPLES: &str = "Examples:
+  rialto config check
+  rialto config check --config /etc/rialto/rialto.toml";
+
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -17,9 +22,7 @@ enum Verb {
     /// Reads the file and tells every fault at once; else memory and disk that a day takes
     ///
     /// Nothing is started. Exit code 1 when there is a fault.
-    #[command(
-        after_help = "Examples:\n  rialto config check\n  rialto config check --config /etc/rialto/rialto.toml"
-    )]
+    #[command(after_help = EXAMPLES)]
     Check {
         /// Configuration file
         #[arg(long, default_value = "rialto.toml")]
