@@ -20,7 +20,6 @@ counters! {
     pub struct EngineCounters("engine") {
         commands: "commands applied since start",
         undecodable: "command records that are none of ours, passed over",
-        read_errors: "times the command log could not be read; tried again",
         waits: "cycles in which the event log had no room",
         apply_batch_max: "most commands applied in one cycle",
     }
@@ -201,10 +200,8 @@ impl Agent for Engine {
             let record = match self.commands.next() {
                 Ok(Some(record)) => record,
                 Ok(None) => break,
-                Err(_) => {
-                    self.counters.read_errors.add(1);
-                    break;
-                }
+                // Our own memory is damaged: a wrong book is worse than a venue that stops.
+                Err(error) => panic!("engine cannot read the command log: {error}"),
             };
             match Command::decode(record.kind, record.payload) {
                 Some(command) => {

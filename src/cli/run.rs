@@ -246,18 +246,19 @@ fn write_status(path: &Path, status: &Value) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rialto::gateway::{EgressCounters, IngressCounters, ReplayerCounters};
+    use rialto::gateway::{IngressCounters, ReplayerCounters};
+    use rialto::retransmitter::RetransmitterCounters;
 
     #[test]
     fn an_agent_that_cannot_read_its_log_is_named() {
-        let egress = Arc::new(EgressCounters::default());
+        let repair = Arc::new(RetransmitterCounters::default());
         let replayer = Arc::new(ReplayerCounters::default());
         let sets: [Arc<dyn CounterSet>; 3] =
-            [Arc::<IngressCounters>::default(), egress.clone(), replayer.clone()];
+            [Arc::<IngressCounters>::default(), replayer.clone(), repair.clone()];
         assert_eq!(unreadable(&sets), [""; 0]);
-        egress.read_errors.add(3);
-        assert_eq!(unreadable(&sets), ["gateway_egress"]);
-        replayer.read_errors.add(1);
-        assert_eq!(unreadable(&sets), ["gateway_egress", "gateway_replayer"]);
+        replayer.read_errors.add(3);
+        assert_eq!(unreadable(&sets), ["gateway_replayer"]);
+        repair.unreadable.add(1);
+        assert_eq!(unreadable(&sets), ["gateway_replayer", "retransmitter"]);
     }
 }

@@ -4,7 +4,7 @@ use crate::venue::{MS, Options, Venue, client::*};
 use rialto::engine::EngineError;
 use rialto::gateway::Rate;
 use rialto::sequencer::OutboundError;
-use rialto::store::{Day, LogIndex};
+use rialto::store::{Day, DayView, LogIndex};
 use rialto::types::*;
 use std::path::Path;
 
@@ -181,4 +181,24 @@ fn one_command_with_more_events_than_the_log_has_room_for() {
     venue.run(10 * MS);
     assert_eq!(maker.letters(), "A".repeat(20));
     venue.engine.exchange().check();
+}
+
+#[test]
+fn damage_in_the_memory_of_a_live_log_stops_the_engine_loudly() {
+    let (mut venue, ..) = traded(options());
+    let hot = std::fs::read_to_string(venue.day_dir().join("hot")).unwrap();
+    let segment = Path::new(hot.trim()).join("command-0000000000.seg");
+    let file = std::fs::OpenOptions::new().write(true).open(segment).unwrap();
+    let seq = venue.inbound.next_seq();
+    let view = DayView::open(&venue.day_dir()).unwrap();
+    let written = view.control().unwrap().written(LogIndex::Command).position;
+    venue.inbound.append_now(rialto::exchange::command::kind::TICK, &[], Nanos(u64::MAX)).unwrap();
+    // Its number, in the record's header.
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xAA; 8], written + 8).unwrap();
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        rialto::agent::Agent::duty_cycle(&mut venue.engine, Nanos(1))
+    }));
+    let message = *died.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("engine cannot read the command log"), "{message}");
+    assert!(venue.engine.status().applied() < seq, "nothing of it was applied");
 }
