@@ -83,6 +83,8 @@ struct ArchivedLog {
     confirmed: ConfirmedFile,
     confirmed_at: Nanos,
     retry_at: Nanos,
+    /// The last group could not be written; told once.
+    waits: bool,
     look_ahead_at: Nanos,
     sync: fn(&File) -> io::Result<()>,
 }
@@ -121,6 +123,7 @@ impl Archiver {
                 confirmed,
                 confirmed_at: Nanos(0),
                 retry_at: Nanos(0),
+                waits: false,
                 look_ahead_at: Nanos(0),
                 sync: File::sync_data,
             });
@@ -189,14 +192,19 @@ impl Archiver {
         match log.group(&self.control, target) {
             Ok(records) => {
                 log.pending_since = None;
-                if self.control.archive_waits().is_some() {
-                    self.control.set_archive_waits(0);
+                if log.waits {
+                    log.waits = false;
+                    tracing::info!("the archive of the {} log goes on", log.log.options.log.name());
+                    if !self.logs.iter().any(|l| l.waits) {
+                        self.control.set_archive_waits(0);
+                    }
                 }
                 records
             }
             Err(Failure::Later(error)) => {
                 log.retry_at = now.plus(RETRY_NS);
-                if self.control.archive_waits().is_none() {
+                if !log.waits {
+                    log.waits = true;
                     tracing::error!(%error, "the archive waits; trying on");
                 }
                 self.control.set_archive_waits(error.errno().unwrap_or(libc::EIO));
