@@ -88,14 +88,14 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     let file = facts.day.join("status.json");
     let mut alarms = Alarms::default();
     while !stop.load(Ordering::Acquire) && venue.is_running() {
-        write_status(&file, &status(&venue, &scheduling, "running"))?;
+        alarms.status(write_status(&file, &status(&venue, &scheduling, "running")));
         alarms.look(&venue, &clock);
         std::thread::sleep(STATUS_INTERVAL);
     }
     let last = status(&venue, &scheduling, "stopped");
     // A panic of an agent is told with its name; the exit code says so too.
     venue.stop()?;
-    write_status(&file, &last)?;
+    alarms.status(write_status(&file, &last));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -107,9 +107,19 @@ struct Alarms {
     backlog: bool,
     /// Agents told of that cannot read a log.
     unreadable: Vec<&'static str>,
+    status: bool,
 }
 
 impl Alarms {
+    /// A status file that cannot be written (disk full) is no reason to stop trading.
+    fn status(&mut self, written: anyhow::Result<()>) {
+        if begins(&mut self.status, written.is_err())
+            && let Err(error) = written
+        {
+            tracing::error!("the status file stands still: {error:#}; trying on");
+        }
+    }
+
     fn look(&mut self, venue: &Venue, clock: &SystemClock) {
         let step_ms = clock.wall_step_ns() / 1_000_000;
         if begins(&mut self.wall_step, step_ms.abs() > WALL_STEP_MS) {
@@ -123,7 +133,8 @@ impl Alarms {
         }
         let percent = LogIndex::ALL.map(|log| control.backlog(log).percent()).into_iter().max();
         if begins(&mut self.backlog, percent > Some(BACKLOG_PERCENT)) {
-            tracing::error!("the archiver is behind: {percent:?} percent of the hot tier");
+            let percent = percent.unwrap_or(0);
+            tracing::error!("the archiver is behind: {percent} percent of the hot tier");
         }
         for agent in unreadable(&venue.counters) {
             if !self.unreadable.contains(&agent) {
@@ -221,6 +232,8 @@ fn status(venue: &Venue, scheduling: &str, state: &str) -> Value {
         "command_log": log(LogIndex::Command),
         "event_log": log(LogIndex::Event),
         "archive_error": control.archive_failed(),
+        "archive_waits": control.archive_waits(),
+        "hot_tier_waits": control.prepare_failed(),
         "inside_ns": percentiles(&venue.inside),
         "agents": agents,
         "threads": threads,
