@@ -21,7 +21,7 @@ use crate::sequencer::inbound::{Inbound, InboundOptions};
 use crate::sequencer::outbound::Outbound;
 use crate::store::{
     Archiver, ArchiverOptions, CommitPolicy, Control, Cut, Day, DaySpec, LogIndex, Medium,
-    Preparer, ReadError, Recovered, StoreError,
+    Preparer, ReadError, Recovered, StoreError, retire_ended_days,
 };
 use crate::timer::{self, Timer};
 use crate::types::*;
@@ -82,9 +82,9 @@ pub enum StartError {
         /// Directory.
         path: PathBuf,
     },
-    /// At level `memory`, the hot tier of a day begun is gone.
+    /// At level `memory`, the hot tier of a day begun is gone, and the run before did not end well.
     #[error(
-        "the hot tier of {day} is gone (reboot?) and durability was \"memory\": what left last \
+        "the hot tier of {day} is gone (reboot?) and durability is \"memory\": what left last \
          cannot be proven. `rialto replay {day}` shows what the disk has. To trade on, begin the \
          day anew under new session names: set venue.incarnation to the next letter"
     )]
@@ -221,10 +221,17 @@ impl Venue {
         self.day.control()
     }
 
-    /// Goes silent: ends the threads; no message says so. Err: one had panicked.
+    /// Goes silent: ends the threads; no message says so. Err: one had panicked. Afterwards the
+    /// archive has everything, as far as the disk takes it.
     pub fn stop(self) -> Result<(), AgentPanic> {
         self.stop.store(true, Ordering::Release);
-        crate::agent::join_all(self.runners)
+        crate::agent::join_all(self.runners)?;
+        match self.day.seal() {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("the archive lacks what only the hot tier holds"),
+            Err(error) => tracing::warn!("the archive lacks what only the hot tier holds: {error}"),
+        }
+        Ok(())
     }
 }
 
@@ -291,6 +298,14 @@ fn open_day(config: &Config, now: Nanos) -> Result<OpenDay, StartError> {
         segment_bytes: config.segment_bytes,
         hot_segments_max: config.hot_segments_max,
     };
+    for ended in retire_ended_days(&spec, now) {
+        let (day, hot) = (ended.day.display(), ended.hot.display());
+        match ended.outcome {
+            Ok(true) => tracing::info!("{day} is over: its hot tier {hot} is given back"),
+            Ok(false) => tracing::warn!("{day} is over, but its archive lacks what {hot} holds"),
+            Err(error) => tracing::warn!("{day} is over, its hot tier {hot} stays: {error}"),
+        }
+    }
     let day = Day::open(&spec, now)?;
     if day.medium() == Medium::Degraded && !config.degraded_allowed {
         return Err(StartError::Degraded { path: day.hot_dir().to_path_buf() });
@@ -301,7 +316,7 @@ fn open_day(config: &Config, now: Nanos) -> Result<OpenDay, StartError> {
     };
     let mut commands = day.log(LogIndex::Command).recover()?;
     let events = day.log(LogIndex::Event).recover()?;
-    if commands.from_archive && policy == CommitPolicy::Memory {
+    if policy == CommitPolicy::Memory && day.may_lack_records(&commands) {
         return Err(StartError::MemoryLost { day: day.dir().to_path_buf() });
     }
     let found = commands.next_seq.0 - 1;

@@ -378,6 +378,10 @@ impl Control {
         Ok(())
     }
 
+    pub(super) fn set_boot(&self, boot: u64) {
+        self.page_mut().boot.store(boot, Ordering::Relaxed);
+    }
+
     #[cfg(test)]
     pub(super) fn pretend_reboot(&self) {
         self.page_mut().boot.fetch_add(1, Ordering::Relaxed);

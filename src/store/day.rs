@@ -6,6 +6,7 @@
 //!     command.confirmed event.confirmed    identity of the logs, how far the archive is whole
 //!     command-0000000000.seg ...           archived segments
 //!     hot                                  text: the hot directory of this day
+//!     sealed                               the last run ended with everything archived
 //! <hot>/<name>-<YYYY-MM-DD>/           control page, hot segments
 //! ```
 
@@ -13,12 +14,14 @@ use super::confirmed::{self, ConfirmedFile};
 use super::control::FILE_NAME as CONTROL_FILE;
 use super::pool::{Hold, Pool};
 use super::segment::{SEGMENT_HEADER_BYTES, list, read_header, sync_dir};
-use super::{Archiver, ArchiverOptions, Control, Log, LogIndex, LogOptions, StoreError, file_name};
+use super::{
+    Archiver, ArchiverOptions, Control, Log, LogIndex, LogOptions, Recovered, StoreError, file_name,
+};
 use crate::types::Nanos;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -95,7 +98,7 @@ impl DaySpec {
     }
 }
 
-fn is_date(text: &str) -> bool {
+pub(super) fn is_date(text: &str) -> bool {
     let (day, again) = text.split_at_checked(10).unwrap_or((text, ""));
     let bytes = day.as_bytes();
     let again_ok = matches!(again.as_bytes(), [] | [b'-', b'B'..=b'Z']);
@@ -118,6 +121,8 @@ pub struct Day {
     logs: [Log; 2],
     medium: Medium,
     hot_missing_bytes: u64,
+    hot_doubtful: bool,
+    sealed: bool,
 }
 
 impl Day {
@@ -129,7 +134,7 @@ impl Day {
         let data = spec.data.canonicalize().map_err(|e| StoreError::io("find", &spec.data, e))?;
         let data_lock = lock_data(&data)?;
         let dir = data.join(&spec.date);
-        make_dir(&dir)?;
+        make_private_dir(&dir)?;
         sync_dir(&data)?;
         remove_drafts(&dir)?;
 
@@ -144,6 +149,7 @@ impl Day {
         let states = states.map(|s| s.expect("filled for every log just above"));
 
         let hot_dir = choose_hot_dir(&dir, spec)?;
+        refuse_foreign(&hot_dir)?;
         let hot_lock = lock_dir(&hot_dir)?;
         let HotFileSystem { medium, block_bytes, free_bytes } = file_system(&hot_dir)?;
         if medium == Medium::HugePages && !spec.segment_bytes.is_multiple_of(block_bytes) {
@@ -165,6 +171,7 @@ impl Day {
         remove_drafts(&hot_dir)?;
         let (control, known) = open_control(&dir, &hot_dir, both, block_bytes)?;
         let same_boot = known && control.boot() == boot();
+        let hot_doubtful = known && !same_boot;
         let control = Arc::new(control);
         let locks = [data_lock, hot_lock];
         let hold = Arc::new(Hold { control: Arc::clone(&control), locks });
@@ -180,7 +187,7 @@ impl Day {
                 options: Arc::new(options),
                 control: Some(Arc::clone(&control)),
                 confirmed: Arc::new(AtomicU64::new(confirmed)),
-                hot_doubtful: known && !same_boot,
+                hot_doubtful,
             }
         });
         let wanted = [0, 1].map(|at: usize| {
@@ -191,9 +198,12 @@ impl Day {
         let hot_missing_bytes = total.saturating_sub(free_bytes + used_bytes(&hot_dir)?);
         // What is missing is missing to both alike; the ladder has to know.
         let hot_bytes = wanted.map(|bytes| bytes.saturating_sub(hot_missing_bytes / 2));
-        control.begin(std::process::id(), now, boot(), hot_bytes);
+        // The marks of another boot stay doubtful until recovery is through: it may be interrupted.
+        let this_boot = if hot_doubtful { control.boot() } else { boot() };
+        control.begin(std::process::id(), now, this_boot, hot_bytes);
         write_hot_note(&dir, &hot_dir)?;
-        Ok(Day { dir, hot_dir, control, logs, medium, hot_missing_bytes })
+        let sealed = sealed_mark(&dir).exists();
+        Ok(Day { dir, hot_dir, control, logs, medium, hot_missing_bytes, hot_doubtful, sealed })
     }
 
     /// One of its logs.
@@ -209,6 +219,9 @@ impl Day {
     /// The archiver (without an archive: only the preparer in it works); call after both logs are
     /// recovered and their writers open. One per day.
     pub fn archiver(&self, options: ArchiverOptions) -> Result<Archiver, StoreError> {
+        // From here on records may be written.
+        remove_sealed_mark(&self.dir)?;
+        self.control.set_boot(boot());
         Archiver::new(Arc::clone(&self.control), [&self.logs[0], &self.logs[1]], options)
     }
 
@@ -233,18 +246,44 @@ impl Day {
         &self.hot_dir
     }
 
+    /// True when records may have been written that neither the hot tier nor the archive has:
+    /// `commands` continues from the archive, or from a hot tier of another boot, and the run before
+    /// did not end in [`Day::seal`].
+    pub fn may_lack_records(&self, commands: &Recovered) -> bool {
+        !self.sealed && commands.next_seq.0 > 1 && (commands.from_archive || self.hot_doubtful)
+    }
+
+    /// Ends a run in good order, after writers and archiver are gone: archives what is left and notes
+    /// that the archive has all. False when it has not (it failed, there is none).
+    pub fn seal(&self) -> Result<bool, StoreError> {
+        let both = [&self.logs[0], &self.logs[1]];
+        let options = ArchiverOptions { group_wait_ns: 0 };
+        Archiver::new(Arc::clone(&self.control), both, options)?.drain()?;
+        if !self.is_archived() {
+            return Ok(false);
+        }
+        let path = sealed_mark(&self.dir);
+        File::create(&path)
+            .and_then(|f| f.sync_all())
+            .map_err(|e| StoreError::io("create", &path, e))?;
+        sync_dir(&self.dir)?;
+        Ok(true)
+    }
+
+    /// True when the archive confirms everything written.
+    fn is_archived(&self) -> bool {
+        LogIndex::ALL.into_iter().all(|log| {
+            let written = self.control.written(log);
+            let confirmed = self.control.confirmed(log) >= written.position;
+            self.logs[log as usize].options.archive.is_some() && (confirmed || written.seq.0 == 0)
+        })
+    }
+
     /// Gives the memory of the hot tier back when the archive confirms everything written; false,
     /// and nothing done, when it does not. For the end of the day, after the archiver is drained.
     pub fn retire_hot(self) -> Result<bool, StoreError> {
-        for log in LogIndex::ALL {
-            let written = self.control.written(log).position;
-            let archived = self.logs[log as usize].options.archive.is_some();
-            if !archived || (written > 0 && self.control.confirmed(log) < written) {
-                let nothing_written = self.control.written(log).seq.0 == 0;
-                if !(archived && nothing_written) {
-                    return Ok(false);
-                }
-            }
+        if !self.is_archived() {
+            return Ok(false);
         }
         clear_hot_dir(&self.hot_dir)?;
         std::fs::remove_dir(&self.hot_dir)
@@ -343,6 +382,39 @@ fn make_dir(dir: &Path) -> Result<(), StoreError> {
     std::fs::create_dir_all(dir).map_err(|e| StoreError::io("create", dir, e))
 }
 
+/// Makes a directory for logs: they hold the tokens of live sessions, which are for owner and group.
+fn make_private_dir(dir: &Path) -> Result<(), StoreError> {
+    match std::fs::DirBuilder::new().mode(0o750).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::io("create", dir, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// /dev/shm is open to all users: what another one has put there first is not ours to use.
+fn refuse_foreign(hot: &Path) -> Result<(), StoreError> {
+    let owner = |dir: &Path| {
+        std::fs::metadata(dir).map(|m| m.uid()).map_err(|e| StoreError::io("stat", dir, e))
+    };
+    // SAFETY: no arguments, no failure.
+    let own = unsafe { libc::geteuid() };
+    let above = hot.parent().unwrap_or(hot);
+    for (dir, root_may) in [(hot, false), (above, true)] {
+        let uid = owner(dir)?;
+        if uid != own && !(root_may && uid == 0) {
+            return Err(StoreError::NotALog {
+                path: dir.into(),
+                why: format!(
+                    "it belongs to user {uid}, this process is user {own}: remove it, or name \
+                     another hot directory"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Locks the data directory for this process: file `lock`, which also tells the pid.
 fn lock_data(data: &Path) -> Result<File, StoreError> {
     let path = data.join("lock");
@@ -364,8 +436,8 @@ fn lock_data(data: &Path) -> Result<File, StoreError> {
         return Err(StoreError::Locked { path, pid: pid.unwrap_or(0) });
     }
     let text = format!("{}\n", std::process::id());
-    file.set_len(0).map_err(io("write"))?;
-    file.write_all_at(text.as_bytes(), 0).map_err(io("write"))?;
+    // Only told to who finds it locked: a full disk does not stop a start.
+    let _ = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
     Ok(file)
 }
 
@@ -450,24 +522,40 @@ fn begin_log(
 }
 
 /// The hot directory of this day: the one it was begun in if that still exists, else as configured.
+/// One without any segment was only looked at (start was refused): nothing is left behind in it.
 fn choose_hot_dir(dir: &Path, spec: &DaySpec) -> Result<PathBuf, StoreError> {
     if let Some(hot) = read_hot_note(dir)?
         && hot.join(CONTROL_FILE).exists()
+        && (!list(&hot, LogIndex::Command)?.is_empty() || !list(&hot, LogIndex::Event)?.is_empty())
     {
         return Ok(hot);
     }
     make_dir(&spec.hot)?;
     let root = spec.hot.canonicalize().map_err(|e| StoreError::io("find", &spec.hot, e))?;
     let hot = root.join(format!("{}-{}", spec.name, spec.date));
-    make_dir(&hot)?;
+    make_private_dir(&hot)?;
     Ok(hot)
+}
+
+/// There when the last run ended with everything in the archive.
+fn sealed_mark(dir: &Path) -> PathBuf {
+    dir.join("sealed")
+}
+
+fn remove_sealed_mark(dir: &Path) -> Result<(), StoreError> {
+    let path = sealed_mark(dir);
+    match std::fs::remove_file(&path) {
+        Ok(()) => sync_dir(dir),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StoreError::io("remove", &path, error)),
+    }
 }
 
 fn hot_note(dir: &Path) -> PathBuf {
     dir.join("hot")
 }
 
-fn read_hot_note(dir: &Path) -> Result<Option<PathBuf>, StoreError> {
+pub(super) fn read_hot_note(dir: &Path) -> Result<Option<PathBuf>, StoreError> {
     let path = hot_note(dir);
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(text.lines().next().filter(|l| !l.is_empty()).map(PathBuf::from)),
@@ -482,6 +570,9 @@ fn write_hot_note(dir: &Path, hot: &Path) -> Result<(), StoreError> {
         let error = io::Error::new(io::ErrorKind::InvalidInput, "the hot path is not UTF-8");
         return Err(StoreError::io("write", &path, error));
     };
+    if read_hot_note(dir)?.as_deref() == Some(hot) {
+        return Ok(()); // a full disk does not stop a start
+    }
     let draft = dir.join("hot.tmp");
     std::fs::write(&draft, format!("{text}\n"))
         .and_then(|()| File::open(&draft)?.sync_all())
@@ -523,10 +614,12 @@ fn open_control(
 /// Unlinks the store's own files, and no others, in a hot directory.
 fn clear_hot_dir(hot: &Path) -> Result<(), StoreError> {
     remove_drafts(hot)?;
-    let mut paths = vec![hot.join(CONTROL_FILE)];
+    let mut paths = Vec::new();
     for log in LogIndex::ALL {
         paths.extend(list(hot, log)?.into_iter().map(|i| hot.join(file_name(log, i))));
     }
+    // Last: it says whose the segments are, should this end half-way.
+    paths.push(hot.join(CONTROL_FILE));
     for path in paths {
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

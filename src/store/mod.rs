@@ -15,6 +15,7 @@ mod preparer;
 mod reader;
 mod record;
 mod recovery;
+mod retire;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use preparer::Preparer;
 pub use reader::Reader;
 pub use record::{HEADER_BYTES, KIND_PAD, RECORD_ALIGN, RECORD_BYTES_MAX, Record, record_bytes};
 pub use recovery::{Cut, Recovered};
+pub use retire::{Retired, retire_ended_days};
 pub use writer::{Appended, Writer};
 
 use pool::Pool;

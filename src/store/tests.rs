@@ -678,6 +678,79 @@ fn a_refused_start_does_not_hide_the_archive() {
 }
 
 #[test]
+fn an_ended_day_gives_its_hot_tier_back_when_the_next_begins() {
+    let dir = scratch();
+    let spec = DaySpec::small(dir.path());
+    let tomorrow = DaySpec { date: "2025-01-03".into(), ..spec.clone() };
+    let mut store = Fixture::open(&spec).unwrap();
+    for seq in 1..=5 {
+        store.append(seq).unwrap();
+    }
+    store.commit();
+    let hot = store.day.hot_dir().to_path_buf();
+    // It runs: nothing is taken from it.
+    assert!(retire_ended_days(&tomorrow, Nanos(2)).is_empty());
+    store.kill(); // nothing is archived
+    // Its own day, and another incarnation of it, leave it alone.
+    assert!(retire_ended_days(&spec, Nanos(2)).is_empty());
+    let again = DaySpec { date: "2025-01-02-B".into(), ..spec.clone() };
+    assert!(retire_ended_days(&again, Nanos(2)).is_empty());
+    let retired = retire_ended_days(&tomorrow, Nanos(2));
+    assert_eq!(retired.len(), 1);
+    assert!(matches!(retired[0].outcome, Ok(true)), "{:?}", retired[0].outcome);
+    assert!(!hot.exists());
+    let view = DayView::open(&spec.data.join(&spec.date)).unwrap();
+    assert_eq!(check_read(&mut view.log(LOG).reader().unwrap(), 1), 5);
+    assert!(retire_ended_days(&tomorrow, Nanos(3)).is_empty(), "once");
+}
+
+#[test]
+fn a_run_that_ended_well_lacks_nothing_without_its_hot_tier() {
+    let dir = scratch();
+    let spec = DaySpec::small(dir.path());
+    let lacks = |store: &Fixture| store.day.may_lack_records(&store.recovered);
+    let mut store = Fixture::open(&spec).unwrap();
+    store.append(1).unwrap();
+    store.commit();
+    let Fixture { day, writer, archiver, .. } = store;
+    drop((writer, archiver));
+    assert!(day.seal().unwrap());
+    drop(day);
+    std::fs::remove_dir_all(&spec.hot).unwrap();
+    let day = Day::open(&spec, Nanos(1)).unwrap();
+    let found = day.log(LOG).recover().unwrap();
+    assert!(found.from_archive && !day.may_lack_records(&found));
+    drop(day); // a start that was refused later changes nothing
+    let mut store = Fixture::open(&spec).unwrap();
+    assert!(!lacks(&store));
+    // From here on the archive may be behind: the seal is broken.
+    store.append(2).unwrap();
+    store.commit();
+    store.step();
+    store.kill();
+    let store = Fixture::open(&spec).unwrap();
+    assert!(!lacks(&store), "killed, and the hot tier is there");
+    store.kill();
+    std::fs::remove_dir_all(&spec.hot).unwrap();
+    let day = Day::open(&spec, Nanos(1)).unwrap();
+    assert!(day.may_lack_records(&day.log(LOG).recover().unwrap()));
+}
+
+#[test]
+fn a_hot_directory_that_was_only_looked_at_binds_nobody() {
+    let dir = scratch();
+    let spec = DaySpec::small(dir.path());
+    drop(Day::open(&spec, Nanos(1)).unwrap()); // refused: lies on a disk, say
+    let elsewhere = DaySpec { hot: dir.path().join("elsewhere"), ..spec.clone() };
+    let day = Day::open(&elsewhere, Nanos(1)).unwrap();
+    assert!(day.hot_dir().starts_with(elsewhere.hot.canonicalize().unwrap()));
+    drop(day);
+    drop(Fixture::open(&elsewhere).unwrap());
+    let day = Day::open(&spec, Nanos(1)).unwrap();
+    assert!(day.hot_dir().starts_with(elsewhere.hot.canonicalize().unwrap()), "now it does");
+}
+
+#[test]
 fn bad_options_are_named() {
     let dir = scratch();
     let good = DaySpec::small(dir.path());
@@ -899,6 +972,8 @@ fn after_a_reboot_a_hot_tier_on_disk_is_not_trusted() {
     store.append(12).unwrap();
     store.day.control().pretend_reboot();
     store.kill();
+    // A start that dies before recovery vouches for nothing either.
+    drop(Day::open(&spec, Nanos(1)).unwrap());
     // Pages of it never reached the disk: the archive is longer, and decides.
     flip(&hot_file(&spec), positions[4], 2);
     let store = Fixture::open(&spec).unwrap();
