@@ -8,6 +8,7 @@ mod golden;
 mod host;
 mod hostile;
 mod journeys;
+mod lives;
 mod model;
 mod restart;
 mod tidy;
