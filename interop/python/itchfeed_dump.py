@@ -43,6 +43,13 @@ FIELDS = {
         ("quantity", "executed_shares"),
         ("match_number", "match_number"),
     ],
+    b"C": [
+        ("order_ref", "order_reference_number"),
+        ("quantity", "executed_shares"),
+        ("match_number", "match_number"),
+        ("printable", "printable"),
+        ("price", "execution_price"),
+    ],
     b"X": [("order_ref", "order_reference_number"), ("quantity", "cancelled_shares")],
     b"D": [("order_ref", "order_reference_number")],
     b"U": [

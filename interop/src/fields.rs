@@ -84,6 +84,17 @@ pub fn of_itch(message: &Message) -> Fields {
             ]);
             fields
         }
+        Message::ExecutedAt(m) => {
+            let mut fields = head('C', &m.prefix);
+            fields.extend([
+                ("order_ref", m.order_ref.0.to_string()),
+                ("quantity", m.quantity.0.to_string()),
+                ("match_number", m.match_number.0.to_string()),
+                ("printable", letter(m.printable)),
+                ("price", m.price.0.to_string()),
+            ]);
+            fields
+        }
         Message::Canceled(m) => {
             let mut fields = head('X', &m.prefix);
             fields.extend([

@@ -187,6 +187,24 @@ impl itch5::MessageHandler for Collector {
         self.push(fields)
     }
 
+    fn on_order_executed_with_price(
+        &mut self,
+        m: &itch5::messages::OrderExecutedWithPrice,
+    ) -> ControlFlow<()> {
+        let mut fields = head!('C', m);
+        fields.extend([
+            ("order_ref", m.order_reference_number().to_string()),
+            ("quantity", m.executed_shares().to_string()),
+            ("match_number", m.match_number().to_string()),
+            (
+                "printable",
+                itch5_letter!(m.printable(), Printable { Printable = 'Y', NonPrintable = 'N' }),
+            ),
+            ("price", m.execution_price().into_u32().to_string()),
+        ]);
+        self.push(fields)
+    }
+
     fn on_order_cancel(&mut self, m: &itch5::messages::OrderCancel) -> ControlFlow<()> {
         let mut fields = head!('X', m);
         fields.extend([
@@ -330,6 +348,15 @@ fn itchy_fields(m: &itchy::Message) -> Fields {
             ("quantity", executed.to_string()),
             ("match_number", match_number.to_string()),
         ]),
+        Body::OrderExecutedWithPrice { reference, executed, match_number, printable, price } => {
+            fields.extend([
+                ("order_ref", reference.to_string()),
+                ("quantity", executed.to_string()),
+                ("match_number", match_number.to_string()),
+                ("printable", if *printable { "Y" } else { "N" }.to_string()),
+                ("price", price.raw().to_string()),
+            ])
+        }
         Body::OrderCancelled { reference, cancelled } => fields
             .extend([("order_ref", reference.to_string()), ("quantity", cancelled.to_string())]),
         Body::DeleteOrder { reference } => fields.push(("order_ref", reference.to_string())),

@@ -97,7 +97,7 @@ pub fn itch_day(seed: u64, count: usize) -> Vec<itch::Message> {
         let order_ref = OrderRef(random.bits());
         let quantity = Quantity(random.quantity());
         let price = Price(random.price());
-        day.push(match random.below(5) {
+        day.push(match random.below(6) {
             0 => itch::Message::Add(itch::Add {
                 prefix,
                 order_ref,
@@ -111,6 +111,14 @@ pub fn itch_day(seed: u64, count: usize) -> Vec<itch::Message> {
                 order_ref,
                 quantity,
                 match_number: MatchNumber(random.bits()),
+            }),
+            5 => itch::Message::ExecutedAt(itch::ExecutedAt {
+                prefix,
+                order_ref,
+                quantity,
+                match_number: MatchNumber(random.bits()),
+                printable: random.letter(b"YN"),
+                price,
             }),
             2 => itch::Message::Canceled(itch::Canceled { prefix, order_ref, quantity }),
             3 => itch::Message::Deleted(itch::Deleted { prefix, order_ref }),

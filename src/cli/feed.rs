@@ -577,6 +577,13 @@ fn line(sequence: u64, payload: &[u8]) -> String {
         Message::Executed(m) => {
             format!("E {} {} match {}", m.order_ref.0, m.quantity.0, m.match_number.0)
         }
+        Message::ExecutedAt(m) => format!(
+            "C {} {} at {} match {}",
+            m.order_ref.0,
+            m.quantity.0,
+            money(u64::from(m.price.0)),
+            m.match_number.0
+        ),
         Message::Canceled(m) => format!("X {} less {}", m.order_ref.0, m.quantity.0),
         Message::Deleted(m) => format!("D {}", m.order_ref.0),
         Message::Replaced(m) => format!(

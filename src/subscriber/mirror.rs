@@ -245,6 +245,19 @@ impl BookMirror {
                     timestamp: prefix.timestamp,
                 });
             }
+            Message::ExecutedAt(m) => {
+                let order = self.checked(m.order_ref, prefix.locate, m.quantity)?;
+                self.reduce(m.order_ref, m.quantity);
+                listener.on_execution(&Execution {
+                    locate: order.locate,
+                    order_ref: m.order_ref,
+                    side: order.side,
+                    price: m.price,
+                    quantity: m.quantity,
+                    match_number: m.match_number,
+                    timestamp: prefix.timestamp,
+                });
+            }
             Message::Canceled(m) => {
                 self.checked(m.order_ref, prefix.locate, m.quantity)?;
                 self.reduce(m.order_ref, m.quantity);

@@ -73,6 +73,17 @@ wire_bytes! {
 }
 
 wire_bytes! {
+    struct ExecutedAtBytes: 36 {
+        0 prefix: PrefixBytes,
+        11 order_ref: U64,
+        19 quantity: U32,
+        23 match_number: U64,
+        31 printable: u8,
+        32 price: U32,
+    }
+}
+
+wire_bytes! {
     struct CanceledBytes: 23 {
         0 prefix: PrefixBytes,
         11 order_ref: U64,
@@ -225,6 +236,24 @@ pub struct Executed {
     pub match_number: MatchNumber,
 }
 
+/// A resting order traded at a price other than its own (C). The venue has no auctions and does not
+/// emit it; a subscriber reads it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExecutedAt {
+    /// Locate, tracking, time.
+    pub prefix: Prefix,
+    /// Reference of the resting order.
+    pub order_ref: OrderRef,
+    /// Shares; at 0 left the order is gone without a D.
+    pub quantity: Quantity,
+    /// As in both OUCH reports.
+    pub match_number: MatchNumber,
+    /// `Y`: counts into time and sales; `N`: told elsewhere in bulk.
+    pub printable: u8,
+    /// Price of the trade.
+    pub price: Price,
+}
+
 /// A resting order lost some shares (X).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Canceled {
@@ -273,6 +302,8 @@ pub enum Message {
     Add(Add),
     /// E.
     Executed(Executed),
+    /// C.
+    ExecutedAt(ExecutedAt),
     /// X.
     Canceled(Canceled),
     /// D.
@@ -325,6 +356,7 @@ impl Message {
             Message::TradingAction(m) => &m.prefix,
             Message::Add(m) => &m.prefix,
             Message::Executed(m) => &m.prefix,
+            Message::ExecutedAt(m) => &m.prefix,
             Message::Canceled(m) => &m.prefix,
             Message::Deleted(m) => &m.prefix,
             Message::Replaced(m) => &m.prefix,
@@ -340,6 +372,7 @@ impl Message {
             Message::TradingAction(_) => TradingActionBytes::SIZE,
             Message::Add(_) => AddBytes::SIZE,
             Message::Executed(_) => ExecutedBytes::SIZE,
+            Message::ExecutedAt(_) => ExecutedAtBytes::SIZE,
             Message::Canceled(_) => CanceledBytes::SIZE,
             Message::Deleted(_) => DeletedBytes::SIZE,
             Message::Replaced(_) => ReplacedBytes::SIZE,
@@ -394,6 +427,15 @@ impl Message {
                 order_ref: m.order_ref.0.into(),
                 quantity: m.quantity.0.into(),
                 match_number: m.match_number.0.into(),
+            }
+            .put(out),
+            Message::ExecutedAt(m) => ExecutedAtBytes {
+                prefix: put_prefix(b'C', &m.prefix),
+                order_ref: m.order_ref.0.into(),
+                quantity: m.quantity.0.into(),
+                match_number: m.match_number.0.into(),
+                printable: m.printable,
+                price: m.price.0.into(),
             }
             .put(out),
             Message::Canceled(m) => CanceledBytes {
@@ -475,6 +517,17 @@ impl Message {
                     order_ref: OrderRef(m.order_ref.get()),
                     quantity: Quantity(m.quantity.get()),
                     match_number: MatchNumber(m.match_number.get()),
+                })
+            }
+            Some(b'C') => {
+                let m = ExecutedAtBytes::get_exact(block).ok_or(Length)?;
+                Message::ExecutedAt(ExecutedAt {
+                    prefix: get_prefix(&m.prefix),
+                    order_ref: OrderRef(m.order_ref.get()),
+                    quantity: Quantity(m.quantity.get()),
+                    match_number: MatchNumber(m.match_number.get()),
+                    printable: m.printable,
+                    price: Price(m.price.get()),
                 })
             }
             Some(b'X') => {

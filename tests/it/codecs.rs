@@ -214,6 +214,18 @@ fn itch_message() -> impl Strategy<Value = itch::Message> {
                 })
             }
         ),
+        (prefix(), any::<(u64, u32, u64, u8, u32)>()).prop_map(
+            |(prefix, (order_ref, quantity, match_number, printable, price))| {
+                Message::ExecutedAt(itch::ExecutedAt {
+                    prefix,
+                    order_ref: OrderRef(order_ref),
+                    quantity: Quantity(quantity),
+                    match_number: MatchNumber(match_number),
+                    printable,
+                    price: Price(price),
+                })
+            }
+        ),
         (prefix(), any::<(u64, u32)>()).prop_map(|(prefix, (order_ref, quantity))| {
             let (order_ref, quantity) = (OrderRef(order_ref), Quantity(quantity));
             Message::Canceled(itch::Canceled { prefix, order_ref, quantity })

@@ -595,6 +595,25 @@ fn itch_executed_canceled_deleted() {
         }),
     );
     check_itch(
+        "### C: order executed with price",
+        &[
+            (0, "prefix", "43 0102 0304 2dd6aa18c000"),
+            (11, "order reference", "0000000200000001"),
+            (19, "quantity", "00000064"),
+            (23, "match number", "0000000000000102"),
+            (31, "printable", "59"),
+            (32, "price", "000186a0"),
+        ],
+        itch::Message::ExecutedAt(itch::ExecutedAt {
+            prefix: PREFIX,
+            order_ref: OrderRef(0x2_0000_0001),
+            quantity: Quantity(100),
+            match_number: MatchNumber(0x102),
+            printable: b'Y',
+            price: Price(100_000),
+        }),
+    );
+    check_itch(
         "### X: order cancel",
         &[
             (0, "prefix", "58 0102 0304 2dd6aa18c000"),
