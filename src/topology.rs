@@ -21,7 +21,7 @@ use crate::sequencer::inbound::{Inbound, InboundOptions};
 use crate::sequencer::outbound::Outbound;
 use crate::store::{
     Archiver, ArchiverOptions, CommitPolicy, Control, Cut, Day, DaySpec, LogIndex, Medium,
-    Preparer, ReadError, Recovered, StoreError, retire_ended_days,
+    Preparer, ReadError, Recovered, StoreError, memory_free_bytes, retire_ended_days,
 };
 use crate::timer::{self, Timer};
 use crate::types::*;
@@ -38,6 +38,8 @@ const TIMER_RING_SLOTS: usize = 1_024;
 const RECEIPT_SLOTS: usize = 65_536;
 /// Spare counter of the control page that holds how far the feed has left.
 const RELEASED_COUNTER: usize = 0;
+/// Segments of each log that must fit before the hot tier goes to /dev/shm by itself.
+const AUTO_HOT_SEGMENTS: u64 = 4;
 /// Repair answers that a client may get at once, bytes: 16 packets.
 const REPAIR_BURST_MIN: u64 = 16 * 1_400;
 /// Term of a venue of one node.
@@ -287,7 +289,7 @@ fn open_day(config: &Config, now: Nanos) -> Result<OpenDay, StartError> {
     let _ = std::fs::create_dir_all(&config.data); // Day::open tells what is wrong with it
     let hot = match &config.hot {
         HotTier::Directory(path) => path.clone(),
-        HotTier::Auto => auto_hot_tier(&config.data),
+        HotTier::Auto => auto_hot_tier(config),
     };
     let spec = DaySpec {
         data: config.data.clone(),
@@ -333,14 +335,20 @@ fn open_day(config: &Config, now: Nanos) -> Result<OpenDay, StartError> {
 
 /// A directory of /dev/shm that belongs to this data directory: two venues on one host must not meet
 /// there. The same data directory finds it again.
-fn auto_hot_tier(data: &Path) -> PathBuf {
+/// Where there is no tmpfs, or one too small for a few segments (containers often give 64 MiB), it
+/// lies in the data directory: degraded, and told.
+fn auto_hot_tier(config: &Config) -> PathBuf {
     let shm = Path::new("/dev/shm");
-    if !shm.is_dir() {
-        return data.join("hot");
-    }
-    let whole = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
+    let whole = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
     let whole = whole.canonicalize().unwrap_or(whole);
-    shm.join(format!("rialto-{:08x}", crc32c::crc32c(whole.as_os_str().as_encoded_bytes())))
+    let name = crc32c::crc32c(whole.as_os_str().as_encoded_bytes());
+    let hot = shm.join(format!("rialto-{name:08x}"));
+    let wanted = 2 * AUTO_HOT_SEGMENTS * config.segment_bytes;
+    if hot.is_dir() || memory_free_bytes(shm).is_some_and(|free| free >= wanted) {
+        hot
+    } else {
+        config.data.join("hot")
+    }
 }
 
 impl OpenDay {

@@ -167,7 +167,7 @@ impl<P: Port> Broker<P> {
             next_urn: 1,
             horizons: [Horizon::default(); HORIZONS],
             horizon_count: 0,
-            round_trip: RoundTrip::new(config.resend_after_ns),
+            round_trip: RoundTrip::new(config.resend_after_ns, config.resend_max_ns),
             recover_until: 0,
             chunk: (0, Nanos(0)),
             chunk_wait_ns: config.resend_after_ns,

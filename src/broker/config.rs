@@ -55,9 +55,12 @@ pub struct BrokerConfig {
     /// one is answered with the current one and reported as `SessionChanged`.
     pub wanted: SessionName,
     /// Repeat an unsettled message after this many ns at the earliest. The wait follows the round
-    /// trips: twice about the longest of the last thousand, at most 1 s, the login's being the first;
-    /// each wait in vain doubles it until a message is settled without a repeat.
+    /// trips: twice about the longest of the last thousand, the login's being the first; each wait
+    /// in vain doubles it until a message is settled without a repeat.
     pub resend_after_ns: u64,
+    /// However long round trips are, repeat after this many ns; less than `resend_after_ns` = that.
+    /// 1 s by default: a network that loses makes round trips long, too.
+    pub resend_max_ns: u64,
     /// Messages in the window at most: a power of two, 1..=65,536. A full window refuses, so that
     /// a silent exchange never makes the broker's memory grow.
     pub window: usize,
@@ -88,6 +91,7 @@ impl BrokerConfig {
             dead_time_ms: 0,
             wanted: SessionName::BLANK,
             resend_after_ns: RESEND_AFTER_NS,
+            resend_max_ns: 1_000_000_000,
             window: WINDOW,
             repeat_previous: 0,
             keep_unsettled: true,

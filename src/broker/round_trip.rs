@@ -4,8 +4,6 @@
 //! Consumes the times of messages that were settled without a repeat, and the waits that ran out;
 //! produces the next wait. Three words, no history. Must not know messages or sockets.
 
-/// Longest wait, unless more is configured: a lost message is told to the application in a second.
-const WAIT_NS_MAX: u64 = 1_000_000_000;
 /// A shorter round trip pulls the estimate down by this part (2^-10) of the difference: of a thousand
 /// round trips about the longest counts.
 const DECAY_SHIFT: u32 = 10;
@@ -17,6 +15,8 @@ const DOUBLINGS_MAX: u32 = 20;
 pub(super) struct RoundTrip {
     /// The configured wait: never shorter.
     floor_ns: u64,
+    /// The configured bound, at least the floor: never longer.
+    ceiling_ns: u64,
     /// Estimate of p99.9; 0 = nothing measured.
     high_ns: u64,
     /// Waits that ran out since the last measurement.
@@ -24,21 +24,21 @@ pub(super) struct RoundTrip {
 }
 
 impl RoundTrip {
-    pub fn new(floor_ns: u64) -> RoundTrip {
-        RoundTrip { floor_ns, high_ns: 0, doublings: 0 }
+    pub fn new(floor_ns: u64, ceiling_ns: u64) -> RoundTrip {
+        RoundTrip { floor_ns, ceiling_ns: ceiling_ns.max(floor_ns), high_ns: 0, doublings: 0 }
     }
 
     /// How long to wait before a message is repeated.
     pub fn wait_ns(&self) -> u64 {
         let wait = self.high_ns.saturating_mul(2).max(self.floor_ns);
-        wait.saturating_mul(1 << self.doublings).min(WAIT_NS_MAX.max(self.floor_ns))
+        wait.saturating_mul(1 << self.doublings).min(self.ceiling_ns)
     }
 
     /// A message that was not repeated was settled after `ns`. What was repeated says nothing: the
     /// answer may be to either transmission.
     pub fn measured(&mut self, ns: u64) {
         if self.high_ns == 0 {
-            self.high_ns = ns.min(WAIT_NS_MAX / 2);
+            self.high_ns = ns.min(self.ceiling_ns / 2);
         } else if ns > self.high_ns {
             // Longer than the wait only when the application did not poll: not the network's.
             self.high_ns = ns.min(self.wait_ns());
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_wait_is_twice_the_longest_of_many_and_never_below_the_configured_one() {
-        let mut trip = RoundTrip::new(5 * MS);
+        let mut trip = RoundTrip::new(5 * MS, 1_000 * MS);
         for _ in 0..1_000 {
             trip.measured(MS);
         }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn waits_that_run_out_double_up_to_a_second_until_something_is_measured() {
-        let mut trip = RoundTrip::new(5 * MS);
+        let mut trip = RoundTrip::new(5 * MS, 1_000 * MS);
         let waits: Vec<u64> = (0..10)
             .map(|_| {
                 trip.ran_out();
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000, 1_000]);
         trip.measured(15 * MS);
         assert_eq!(trip.wait_ns(), 30 * MS);
-        assert_eq!(RoundTrip::new(10_000 * MS).wait_ns(), 10_000 * MS);
+        assert_eq!(RoundTrip::new(10_000 * MS, 1_000 * MS).wait_ns(), 10_000 * MS);
         for _ in 0..100 {
             trip.ran_out();
         }

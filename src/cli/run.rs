@@ -10,6 +10,7 @@ use rialto::counters::{CounterSet, Distribution};
 use rialto::store::{LogIndex, Medium};
 use rialto::topology::Venue;
 use serde_json::{Map, Value, json};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -44,7 +45,11 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, stop.clone()).context("handle signals")?;
     }
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
     let clock = SystemClock::new();
     let venue = Venue::start(&config, clock)?;
     let facts = &venue.facts;

@@ -483,6 +483,13 @@ fn used_bytes(hot: &Path) -> Result<u64, StoreError> {
     Ok(total)
 }
 
+/// Bytes free below `dir` when it lies in memory (tmpfs, hugetlbfs); `None` when it does not, or is
+/// not there. For whoever chooses a place for the hot tier.
+pub fn memory_free_bytes(dir: &Path) -> Option<u64> {
+    let found = file_system(dir).ok()?;
+    (found.medium != Medium::Degraded).then_some(found.free_bytes)
+}
+
 fn file_system(dir: &Path) -> Result<HotFileSystem, StoreError> {
     let file = File::open(dir).map_err(|e| StoreError::io("open", dir, e))?;
     let mut stat = std::mem::MaybeUninit::<libc::statfs>::zeroed();

@@ -23,7 +23,7 @@ mod writer;
 
 pub use archiver::{Archiver, ArchiverOptions};
 pub use control::{Backlog, Control, Mark};
-pub use day::{Day, DaySpec, DayView, Medium};
+pub use day::{Day, DaySpec, DayView, Medium, memory_free_bytes};
 pub use error::{AppendError, Damage, ReadError, StoreError};
 pub use preparer::Preparer;
 pub use reader::Reader;

@@ -124,7 +124,8 @@ impl Desks {
                 ppm => AnyPort::Lossy(LossyPort::new(port, 1_000 + i as u64, ppm)),
             };
             let name = User::new(&user(i)).context("user name")?;
-            let config = BrokerConfig::new(name, key(i), vec![plan.gateway]);
+            let mut config = BrokerConfig::new(name, key(i), vec![plan.gateway]);
+            config.resend_max_ns = plan.resend_max_ns;
             desks.push(Desk {
                 broker: Broker::new(config, port)?,
                 pending: VecDeque::new(),
