@@ -94,6 +94,11 @@ pub enum StartError {
         /// The day's directory.
         day: PathBuf,
     },
+    /// At level `disk`, commands of the run before cannot be committed.
+    #[error(
+        "the archive does not take what the last run wrote: {0}; make room on its disk and start again"
+    )]
+    Archive(std::io::Error),
     /// The log could not take the first record.
     #[error("the command log does not take Genesis: {0}")]
     FirstRecord(crate::store::AppendError),
@@ -436,7 +441,7 @@ impl Agents {
                 .append_now(kind::GENESIS, bytes, clock.now())
                 .map_err(StartError::FirstRecord)?;
         }
-        commit_what_is_written(day.policy, &control, &mut archiver, clock);
+        commit_what_is_written(day.policy, &control, &mut archiver, clock)?;
 
         let outbound = Outbound::new(event_writer, existing, control.clone(), TERM, sessions);
         let engine =
@@ -538,17 +543,20 @@ impl Agents {
 
 /// Before the engine replays: what a dead process had written but not committed (level `disk`) goes
 /// to disk now. It was acknowledged to nobody, but it is in the log, so it counts.
+/// A disk that does not take it refuses the start: waiting here would be deaf to SIGTERM.
 fn commit_what_is_written(
     policy: CommitPolicy,
     control: &Arc<Control>,
     archiver: &mut Archiver,
     clock: &SystemClock,
-) {
+) -> Result<(), StartError> {
     loop {
         let mark = policy.advance(control, LogIndex::Command);
-        if mark.seq == control.written(LogIndex::Command).seq || control.archive_failed().is_some()
-        {
-            return;
+        if mark.seq == control.written(LogIndex::Command).seq {
+            return Ok(());
+        }
+        if let Some(code) = control.archive_failed().or(control.archive_waits()) {
+            return Err(StartError::Archive(std::io::Error::from_raw_os_error(code)));
         }
         archiver.duty_cycle(clock.now());
     }
