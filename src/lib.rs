@@ -3,6 +3,7 @@
 #[macro_use]
 mod layout;
 pub mod types;
+pub mod random;
 pub mod clock;
 pub mod agent;
 pub mod ring;

@@ -3,6 +3,7 @@
 //! Consumes the gateway's answers and the time; produces the L to send next and when. Must not
 //! know sockets or messages. Source: SESSION, Login.
 
+use crate::random::SplitMix64;
 use crate::types::*;
 use crate::wire::session::{self, LOGIN_BYTES, Login, Nonce};
 use std::net::SocketAddrV4;
@@ -22,13 +23,13 @@ const SIGNED_TRIES: u32 = 5;
 pub(super) enum Entropy {
     /// The operating system's.
     System,
-    /// Splitmix64 from a seed: tests and simulation.
-    Seeded(u64),
+    /// From a seed: tests and simulation.
+    Seeded(SplitMix64),
 }
 
 impl Entropy {
     pub fn new(seed: Option<u64>) -> Entropy {
-        seed.map_or(Entropy::System, Entropy::Seeded)
+        seed.map_or(Entropy::System, |seed| Entropy::Seeded(SplitMix64::new(seed)))
     }
 
     pub fn next(&mut self) -> u64 {
@@ -36,13 +37,7 @@ impl Entropy {
             // Without randomness from the host no login can be made safely; it never fails on
             // Linux once the system is up.
             Entropy::System => getrandom::u64().expect("the host's random source"),
-            Entropy::Seeded(state) => {
-                *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-                let mut z = *state;
-                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-                z ^ (z >> 31)
-            }
+            Entropy::Seeded(random) => random.draw(),
         }
     }
 

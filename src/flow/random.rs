@@ -1,22 +1,18 @@
 //! Randomness of a synthetic flow: whole numbers only, so that a seed means the same everywhere.
 
-/// Generator splitmix64 (S. Vigna, public domain): one word of state, no cryptography.
+use crate::random::SplitMix64;
+
+/// What a flow draws from its seed.
 #[derive(Clone, Debug)]
-pub(super) struct Random {
-    state: u64,
-}
+pub(super) struct Random(SplitMix64);
 
 impl Random {
     pub(super) fn new(seed: u64) -> Random {
-        Random { state: seed }
+        Random(SplitMix64::new(seed))
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.draw()
     }
 
     /// Uniform in `0..bound`; `bound` > 0. The bias of 2^-64 x bound is of no account here.

@@ -6,6 +6,7 @@
 
 use super::{GatewayConfig, Network};
 use crate::board::Binding;
+use crate::random::SplitMix64;
 use crate::types::*;
 use crate::wire::session::{
     FLAG_CANCEL_ON_DISCONNECT, FLAG_PACKET_MAC, LOGIN_BYTES, Login, Nonce, RefusedCode, VERSION,
@@ -208,7 +209,7 @@ pub struct Entropy {
 
 enum Source {
     System { pool: Box<[u64; 128]>, left: usize },
-    Seeded(u64),
+    Seeded(SplitMix64),
 }
 
 impl Entropy {
@@ -220,7 +221,7 @@ impl Entropy {
 
     /// The same numbers for the same seed: tests and simulation only.
     pub fn seeded(seed: u64) -> Entropy {
-        Entropy { source: Source::Seeded(seed) }
+        Entropy { source: Source::Seeded(SplitMix64::new(seed)) }
     }
 
     /// Fills the pool when it is half empty: one system call. False when the system has none.
@@ -250,14 +251,7 @@ impl Entropy {
                 *left = left.checked_sub(1)?;
                 Some(std::mem::take(&mut pool[*left]))
             }
-            Source::Seeded(state) => {
-                // splitmix64.
-                *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-                let mut z = *state;
-                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-                Some(z ^ (z >> 31))
-            }
+            Source::Seeded(random) => Some(random.draw()),
         }
     }
 }

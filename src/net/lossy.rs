@@ -2,6 +2,7 @@
 //!
 //! Wraps any [`Port`]; sending is untouched. Must not know what datagrams mean.
 
+use crate::random::SplitMix64;
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
 
@@ -74,23 +75,17 @@ impl<P: Port> Port for LossyPort<P> {
     }
 }
 
-/// Small generator for simulated loss (splitmix64, public domain, S. Vigna): no cryptography.
+/// Which datagrams are lost, from a seed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Random {
-    state: u64,
-}
+pub(super) struct Random(SplitMix64);
 
 impl Random {
     pub(super) fn new(seed: u64) -> Random {
-        Random { state: seed }
+        Random(SplitMix64::new(seed))
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.draw()
     }
 
     /// True in `per_million` of a million cases; 0 never, 1,000,000 always.
