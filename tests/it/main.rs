@@ -11,5 +11,6 @@ mod journeys;
 mod lives;
 mod model;
 mod restart;
+mod roll;
 mod tidy;
 mod venue;

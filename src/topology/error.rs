@@ -1,0 +1,69 @@
+//! Why a venue cannot start: what is missing, and what mends it.
+
+use crate::engine::EngineError;
+use crate::exchange::genesis::GenesisError;
+use crate::store::{ReadError, StoreError};
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+/// Why a venue cannot start. Each names what is missing and what mends it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be bound, a group not be sent to.
+    #[error("{what} {address}: {cause}; is another venue running, is the address this host's?")]
+    Address {
+        /// Which key of the configuration.
+        what: &'static str,
+        /// Its value.
+        address: SocketAddrV4,
+        /// The host's answer.
+        cause: std::io::Error,
+    },
+    /// The logs cannot be opened or recovered.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The day's Genesis, in the log or from the configuration, is not usable.
+    #[error("the day's first record: {0}")]
+    Genesis(#[from] GenesisError),
+    /// Replaying the day failed.
+    #[error("recovery: {0}")]
+    Engine(#[from] EngineError),
+    /// The hot tier is not memory, and the configuration does not allow that.
+    #[error(
+        "the hot tier {path} lies on a disk: orders would wait for it. Put venue.hot on a tmpfs \
+         such as /dev/shm, or set venue.degraded = true"
+    )]
+    Degraded {
+        /// Directory.
+        path: PathBuf,
+    },
+    /// At level `memory`, the hot tier of a day begun is gone, and the run before did not end well.
+    #[error(
+        "the hot tier of {day} is gone (reboot?) and durability is \"memory\": what left last \
+         cannot be proven. `rialto replay {day}` shows what the disk has. To trade on, begin the \
+         day anew under new session names: set venue.incarnation to the next letter"
+    )]
+    MemoryLost {
+        /// The day's directory.
+        day: PathBuf,
+    },
+    /// At level `disk`, commands of the run before cannot be committed.
+    #[error(
+        "the archive does not take what the last run wrote: {0}; make room on its disk and start again"
+    )]
+    Archive(std::io::Error),
+    /// The log could not take the first record.
+    #[error("the command log does not take Genesis: {0}")]
+    FirstRecord(crate::store::AppendError),
+    /// The host gives no thread, or no random numbers.
+    #[error("{what}: {cause}")]
+    Host {
+        /// What was asked for.
+        what: &'static str,
+        /// The host's answer.
+        cause: std::io::Error,
+    },
+}

@@ -1,0 +1,74 @@
+//! What a real host gives: sockets, a place for the hot tier, random numbers.
+
+use super::{Ports, StartError, Surroundings};
+use crate::clock::SystemClock;
+use crate::config::{Config, HotTier};
+use crate::gateway::Entropy;
+use crate::net::{AnyPort, LossyPort, UdpPort};
+use crate::store::memory_free_bytes;
+use std::net::SocketAddrV4;
+use std::path::{Path, PathBuf};
+
+/// Segments of each log that must fit before the hot tier goes to /dev/shm by itself.
+const AUTO_HOT_SEGMENTS: u64 = 4;
+
+/// The surroundings of a venue on this host.
+pub(super) fn surroundings(
+    config: &Config,
+    clock: SystemClock,
+) -> Result<Surroundings<SystemClock>, StartError> {
+    let ports = Ports::bind(config)?;
+    let entropy =
+        Entropy::system().map_err(|cause| StartError::Host { what: "random numbers", cause })?;
+    // Made first: the hot tier's name comes from where it really is.
+    let _ = std::fs::create_dir_all(&config.data); // Day::open tells what is wrong with it
+    let hot = match &config.hot {
+        HotTier::Directory(path) => path.clone(),
+        HotTier::Auto => auto_hot_tier(config),
+    };
+    Ok(Surroundings { clock, hot, ports, entropy })
+}
+
+impl Ports {
+    /// The sockets that the configuration names.
+    pub fn bind(config: &Config) -> Result<Ports, StartError> {
+        let lossy = |port: UdpPort, seed: u64| match config.loss_ppm {
+            0 => AnyPort::Udp(port),
+            ppm => AnyPort::Lossy(LossyPort::new(port, seed, ppm)),
+        };
+        let bind = |what, address, seed| {
+            UdpPort::bind(address)
+                .map(|port| lossy(port, seed))
+                .map_err(|cause| StartError::Address { what, address, cause })
+        };
+        let feed = &config.feed;
+        let multicast =
+            UdpPort::multicast_sender(feed.interface, feed.ttl as u32).map_err(|cause| {
+                let address = SocketAddrV4::new(feed.interface, 0);
+                StartError::Address { what: "feed.interface", address, cause }
+            })?;
+        Ok(Ports {
+            gateway: bind("gateway.listen", config.gateway.listen, 11)?,
+            feed: AnyPort::Udp(multicast),
+            repair: bind("feed.repair", feed.repair, 12)?,
+        })
+    }
+}
+
+/// A directory of /dev/shm that belongs to this data directory: two venues on one host must not meet
+/// there. The same data directory finds it again.
+/// Where there is no tmpfs, or one too small for a few segments (containers often give 64 MiB), it
+/// lies in the data directory: degraded, and told.
+fn auto_hot_tier(config: &Config) -> PathBuf {
+    let shm = Path::new("/dev/shm");
+    let whole = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
+    let whole = whole.canonicalize().unwrap_or(whole);
+    let name = crc32c::crc32c(whole.as_os_str().as_encoded_bytes());
+    let hot = shm.join(format!("rialto-{name:08x}"));
+    let wanted = 2 * AUTO_HOT_SEGMENTS * config.segment_bytes;
+    if hot.is_dir() || memory_free_bytes(shm).is_some_and(|free| free >= wanted) {
+        hot
+    } else {
+        config.data.join("hot")
+    }
+}

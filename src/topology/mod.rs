@@ -1,0 +1,122 @@
+//! Topology: a checked configuration -> agents, links, threads, in flow order. The only place where
+//! agents meet.
+//!
+//! Consumes [`Config`]; produces a running [`Venue`]. Everything that can fail fails here, before
+//! the first thread spins: addresses, logs, recovery, Genesis. [`assemble()`] does the same without
+//! threads, and takes everything from outside through [`Surroundings`].
+
+mod assemble;
+mod day;
+mod error;
+mod host;
+
+pub use assemble::{Assembly, Facts, PlacedAgent, Ports, Surroundings, assemble};
+pub use error::StartError;
+
+use crate::agent::{Agent, AgentPanic, IdleStrategy, Runner, RunnerHandle, RunnerOptions};
+use crate::board::EngineStatus;
+use crate::clock::SystemClock;
+use crate::config::{Config, Durability, Idle};
+use crate::counters::{CounterSet, Distribution};
+use crate::publisher::Released;
+use crate::store::{Control, Day};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A thread that waits for the archiver (group commit) sleeps no longer than this.
+const DISK_PARK_NS: u64 = 200_000;
+
+/// A running venue.
+pub struct Venue {
+    runners: Vec<RunnerHandle>,
+    stop: Arc<AtomicBool>,
+    day: Day,
+    /// What the start found.
+    pub facts: Facts,
+    /// Where the engine stands.
+    pub status: Arc<EngineStatus>,
+    /// Datagram received -> report handed to the socket.
+    pub inside: Arc<Distribution>,
+    /// Counters of the agents.
+    pub counters: Vec<Arc<dyn CounterSet>>,
+    /// How far the feed has left.
+    pub released: Released,
+}
+
+impl Venue {
+    /// Starts everything; returns when the venue serves.
+    pub fn start(config: &Config, clock: SystemClock) -> Result<Venue, StartError> {
+        let mut assembly = assemble(config, host::surroundings(config, clock)?)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut runners = Vec::new();
+        if let Some(preparer) = assembly.preparer.take() {
+            // On a thread of its own: a slow fdatasync of the archiver must not delay the segment
+            // that the order path writes next.
+            let options = RunnerOptions::new(clock, stop.clone());
+            let handle = Runner::spawn("rialto-preparer", vec![Box::new(preparer)], options)
+                .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
+            runners.push(handle);
+        }
+        for thread in &config.threads {
+            let names: Vec<&str> = thread.agents.iter().map(|a| a.text()).collect();
+            let mut options = RunnerOptions::new(clock, stop.clone());
+            options.core = thread.cpu;
+            options.idle = match thread.idle {
+                Idle::Spin => IdleStrategy::Spin,
+                Idle::Yield => IdleStrategy::Yield,
+                Idle::Park => IdleStrategy::PARK,
+            };
+            if config.durability == Durability::Disk {
+                options.park_ns_max = DISK_PARK_NS;
+            }
+            let mut placed: Vec<Box<dyn Agent + Send>> = Vec::new();
+            for name in &thread.agents {
+                let found = assembly.take(*name);
+                options.park_fds.extend(found.poll_fd);
+                placed.push(found.agent);
+            }
+            let first = names.first().copied().unwrap_or("idle");
+            let handle = Runner::spawn(format!("rialto-{first}"), placed, options)
+                .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
+            runners.push(handle);
+        }
+        Ok(Venue {
+            runners,
+            stop,
+            day: assembly.day,
+            facts: assembly.facts,
+            status: assembly.status,
+            inside: assembly.inside,
+            counters: assembly.counters,
+            released: assembly.released,
+        })
+    }
+
+    /// False once any thread has ended.
+    pub fn is_running(&self) -> bool {
+        !self.stop.load(Ordering::Acquire) && self.runners.iter().all(|r| !r.is_finished())
+    }
+
+    /// Threads, for their counters.
+    pub fn runners(&self) -> &[RunnerHandle] {
+        &self.runners
+    }
+
+    /// The control page: marks of both logs.
+    pub fn control(&self) -> &Arc<Control> {
+        self.day.control()
+    }
+
+    /// Goes silent: ends the threads; no message says so. Err: one had panicked. Afterwards the
+    /// archive has everything, as far as the disk takes it.
+    pub fn stop(self) -> Result<(), AgentPanic> {
+        self.stop.store(true, Ordering::Release);
+        crate::agent::join_all(self.runners)?;
+        match self.day.seal() {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("the archive lacks what only the hot tier holds"),
+            Err(error) => tracing::warn!("the archive lacks what only the hot tier holds: {error}"),
+        }
+        Ok(())
+    }
+}
