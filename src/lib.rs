@@ -28,3 +28,5 @@ pub mod broker;
 pub mod subscriber;
 #[cfg(feature = "cli")]
 pub mod flow;
+#[cfg(feature = "cli")]
+pub mod sim;

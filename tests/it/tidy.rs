@@ -55,6 +55,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("config", &["types", "exchange::data"]),
     ("replay", &["types", "store", "exchange"]),
     ("topology", &["*"]),
+    ("sim", &["*"]),
     ("cli", &["*"]),
     ("main", &["cli"]),
 ];

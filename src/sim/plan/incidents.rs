@@ -1,0 +1,210 @@
+//! Incidents: what happens at which time.
+//!
+//! Each has a number that stays the same however many others are taken away.
+
+use super::{Feature, MS, Plan};
+use crate::sim::Dice;
+
+/// One thing that happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Incident {
+    /// Its number in the seed's whole plan.
+    pub number: usize,
+    /// When, ns after the start.
+    pub at_ns: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// The exchange dies between two duty cycles.
+    Crash {
+        /// It is down for so long.
+        down_ns: u64,
+    },
+    /// The exchange dies inside a storage operation.
+    CrashInStorage {
+        /// Which, counted from now.
+        operation: u64,
+        /// It is down for so long.
+        down_ns: u64,
+    },
+    /// The exchange dies, and its next start dies inside a storage operation, too.
+    CrashInRecovery {
+        /// Which operation of the start.
+        operation: u64,
+        /// It is down for so long, each time.
+        down_ns: u64,
+    },
+    /// SIGTERM, then a start.
+    Stop {
+        /// It is down for so long.
+        down_ns: u64,
+    },
+    /// The exchange's machine loses its power.
+    PowerLoss {
+        /// It is down for so long.
+        down_ns: u64,
+    },
+    /// The exchange dies, and a confirmed byte of its logs is damaged.
+    Damage {
+        /// Chooses log, place and bit.
+        choice: u64,
+    },
+    /// The exchange stands still.
+    Freeze {
+        /// For so long.
+        ns: u64,
+    },
+    /// One of its threads stands still.
+    FreezeThread {
+        /// Which, modulo their number.
+        thread: usize,
+        /// For so long.
+        ns: u64,
+    },
+    /// A broker or a subscriber dies.
+    CrashActor {
+        /// Which, in the order of the cast.
+        actor: usize,
+        /// It is down for so long.
+        down_ns: u64,
+    },
+    /// Nothing gets from or to an actor's host.
+    Cut {
+        /// Which actor.
+        actor: usize,
+        /// What it sends is lost.
+        from: bool,
+        /// What is sent to it is lost.
+        to: bool,
+        /// For so long.
+        ns: u64,
+    },
+    /// The wall clock of the exchange's machine is stepped and mended later. Who starts meanwhile
+    /// lives in that time.
+    ClockStep {
+        /// By so much, ms.
+        ms: i64,
+        /// For so long.
+        ns: u64,
+    },
+    /// The disk takes nothing more.
+    DiskFull {
+        /// For so long.
+        ns: u64,
+    },
+    /// The hot tier's file system takes nothing more.
+    MemoryFull {
+        /// For so long.
+        ns: u64,
+    },
+    /// Each fdatasync takes long.
+    SlowDisk {
+        /// So long.
+        stall_ns: u64,
+        /// While this lasts.
+        ns: u64,
+    },
+    /// The disk fails: each write or sync with this chance.
+    DiskError {
+        /// In 1/1,000,000.
+        per_million: u32,
+        /// While this lasts.
+        ns: u64,
+    },
+}
+
+impl What {
+    /// True when the exchange's process ends without warning.
+    pub fn is_crash(self) -> bool {
+        matches!(
+            self,
+            What::Crash { .. }
+                | What::CrashInStorage { .. }
+                | What::CrashInRecovery { .. }
+                | What::PowerLoss { .. }
+                | What::Damage { .. }
+        )
+    }
+}
+
+pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
+    let mut dice = Dice::new(seed, "incidents");
+    let mut list = Vec::new();
+    let mut number = 0;
+    let actors = (plan.brokers + plan.subscribers) as u64;
+    let has = |feature| plan.has(feature);
+    let mut add = |dice: &mut Dice, on: bool, what: What| {
+        // The last tenth is left to what has begun. Numbers are given to those left out, too.
+        let at_ns = dice.between(plan.run_ns / 20, plan.run_ns * 9 / 10);
+        if on {
+            list.push(Incident { number, at_ns, what });
+        }
+        number += 1;
+    };
+    for _ in 0..dice.between(2, 4) {
+        let down_ns = dice.magnitude(MS, 3_000 * MS);
+        add(&mut dice, true, What::Crash { down_ns });
+    }
+    for _ in 0..dice.between(1, 3) {
+        let (operation, down_ns) = (dice.magnitude(1, 2_000), dice.magnitude(MS, 2_000 * MS));
+        let on = has(Feature::CrashInStorage);
+        add(&mut dice, on, What::CrashInStorage { operation, down_ns });
+    }
+    for _ in 0..dice.between(1, 2) {
+        let (operation, down_ns) = (dice.magnitude(1, 500), dice.magnitude(MS, 1_000 * MS));
+        let on = has(Feature::CrashInRecovery);
+        add(&mut dice, on, What::CrashInRecovery { operation, down_ns });
+    }
+    let down_ns = dice.magnitude(MS, 1_000 * MS);
+    add(&mut dice, has(Feature::Stop), What::Stop { down_ns });
+    for _ in 0..dice.between(1, 2) {
+        let down_ns = dice.magnitude(MS, 2_000 * MS);
+        add(&mut dice, has(Feature::PowerLoss), What::PowerLoss { down_ns });
+    }
+    let choice = dice.draw();
+    add(&mut dice, has(Feature::Damage), What::Damage { choice });
+    for _ in 0..dice.between(1, 3) {
+        let ns = dice.magnitude(MS, 8_000 * MS);
+        add(&mut dice, has(Feature::Freeze), What::Freeze { ns });
+    }
+    for _ in 0..dice.between(2, 6) {
+        let (thread, ns) = (dice.below(64) as usize, dice.magnitude(MS, 4_000 * MS));
+        add(&mut dice, has(Feature::FreezeThread), What::FreezeThread { thread, ns });
+    }
+    for _ in 0..dice.between(2, 6) {
+        let (actor, down_ns) = (dice.below(actors) as usize, dice.magnitude(MS, 3_000 * MS));
+        let broker = actor < plan.brokers;
+        let on = has(if broker { Feature::BrokerCrash } else { Feature::SubscriberCrash });
+        add(&mut dice, on, What::CrashActor { actor, down_ns });
+    }
+    for _ in 0..dice.between(1, 4) {
+        let (actor, way) = (dice.below(actors) as usize, dice.between(1, 3));
+        let ns = dice.magnitude(10 * MS, 6_000 * MS);
+        let cut = What::Cut { actor, from: way & 1 != 0, to: way & 2 != 0, ns };
+        add(&mut dice, has(Feature::Cut), cut);
+    }
+    for _ in 0..dice.between(1, 3) {
+        let size = dice.magnitude(1, 3_600_000) as i64;
+        let (back, ns) = (dice.percent(50), dice.magnitude(100 * MS, 5_000 * MS));
+        let ms = if back { -size } else { size };
+        add(&mut dice, has(Feature::ClockStep), What::ClockStep { ms, ns });
+    }
+    let ns = dice.magnitude(10 * MS, 3_000 * MS);
+    add(&mut dice, has(Feature::DiskFull), What::DiskFull { ns });
+    let ns = dice.magnitude(10 * MS, 3_000 * MS);
+    add(&mut dice, has(Feature::MemoryFull), What::MemoryFull { ns });
+    for _ in 0..dice.between(1, 3) {
+        let stall_ns = dice.magnitude(MS / 10, 1_000 * MS);
+        let ns = dice.magnitude(100 * MS, 4_000 * MS);
+        add(&mut dice, has(Feature::SlowDisk), What::SlowDisk { stall_ns, ns });
+    }
+    let per_million = dice.magnitude(1_000, 500_000) as u32;
+    let ns = dice.magnitude(10 * MS, 1_000 * MS);
+    add(&mut dice, has(Feature::DiskError), What::DiskError { per_million, ns });
+    list.sort_by_key(|i| (i.at_ns, i.number));
+    list
+}

@@ -1,0 +1,150 @@
+//! Settings: sizes of a seed's venue, and its configuration as text.
+
+use super::{Feature, Features, MS, NetworkFaults, Plan, Reduction};
+use crate::config::{AgentName, Durability};
+use crate::sim::{Dice, GATEWAY, GROUP_A, GROUP_B, REPAIR, key, user};
+use std::fmt::Write;
+
+pub(super) fn draw(seed: u64, features: Features) -> Plan {
+    let mut dice = Dice::new(seed, "settings");
+    let on = |feature| features.has(feature);
+    // Each line draws the same number of times whatever is on.
+    let (small_orders, orders_max) = (dice.between(40, 200), dice.between(2_000, 5_000));
+    let (few_pages, pages) = (dice.between(4, 6), dice.between(8, 32));
+    let (small_kib, kib) = (dice.pick(&[8u64, 12, 16, 32]), dice.pick(&[64u64, 128, 256]));
+    let (few_segments, segments) = (dice.between(6, 12), dice.between(6, 16));
+    let (slow, fast) = (dice.between(100, 400), dice.between(1_000, 20_000));
+    let small = |small, usual, feature| if on(feature) { small } else { usual };
+    let burst = on(Feature::Burst);
+    let rate = if burst { (slow, slow / 4) } else { (fast, fast) };
+    Plan {
+        seed,
+        reduction: Reduction::default(),
+        features,
+        durability: if on(Feature::Disk) { Durability::Disk } else { Durability::Memory },
+        brokers: dice.between(2, 5) as usize,
+        subscribers: dice.between(1, 3) as usize,
+        hostile: on(Feature::Hostile) as usize,
+        symbols: dice.between(1, 4) as usize,
+        orders_max: small(small_orders, orders_max, Feature::SmallTables) as u32,
+        price_pages_max: small(few_pages, pages, Feature::SmallTables) as u32,
+        segment_bytes: small(small_kib, kib, Feature::SmallSegments) << 10,
+        hot_segments_max: small(few_segments, segments, Feature::SmallSegments) as usize,
+        rate: (rate.0 as u32, rate.1 as u32),
+        orders: dice.between(1_000, 1_500),
+        run_ns: dice.between(6_000, 15_000) * MS,
+        idle_ns: dice.between(MS / 4, MS),
+        threads: threads(&mut dice, on(Feature::SpreadThreads)),
+        network: NetworkFaults::default(),
+        incidents: Vec::new(),
+    }
+}
+
+/// The default placement, or each agent on a thread chosen at random; the archiver has its own.
+fn threads(dice: &mut Dice, spread: bool) -> Vec<Vec<usize>> {
+    let last = AgentName::ALL.len() - 1;
+    let count = dice.between(1, last as u64);
+    let mut threads = vec![Vec::new(); count as usize];
+    for agent in 0..last {
+        threads[dice.below(count) as usize].push(agent);
+    }
+    for thread in &mut threads {
+        dice.shuffle(thread);
+    }
+    if !spread {
+        threads = vec![(0..6).collect(), (6..last).collect()];
+    }
+    threads.retain(|t| !t.is_empty());
+    threads.push(vec![last]);
+    threads
+}
+
+/// The configuration as `rialto.toml` would say it. Sizes that the file cannot say (segments below
+/// 1 MiB) are set afterwards by the world. `incarnation` is what the operator wrote last.
+pub fn config_text(plan: &Plan, incarnation: u8) -> String {
+    let mut text = String::new();
+    let mut dice = Dice::new(plan.seed, "accounts");
+    let disk = plan.durability == Durability::Disk;
+    let durability = if disk { "disk" } else { "memory" };
+    let open = match plan.has(Feature::Schedule) {
+        // The simulated clock starts at 09:30.
+        true => "open = \"09:30:02\"\nclose = \"23:00:00\"",
+        false => "open = \"immediate\"",
+    };
+    let _ = write!(
+        text,
+        "[venue]\nname = \"RIALTO\"\ndata = \"/disk/data\"\nhot = \"/memory/hot\"\n\
+         durability = \"{durability}\"\nincarnation = \"{}\"\n{open}\ntest_keys = true\n\
+         [capacity]\norders_max = {}\nprice_pages_max = {}\nsegment_mib = 1\n\
+         hot_segments_max = {}\n[gateway]\nlisten = \"{GATEWAY}\"\nkey = \"{}\"\n\
+         [feed]\ninterface = \"{}\"\na = \"{GROUP_A}\"\nb = \"{GROUP_B}\"\nrepair = \"{REPAIR}\"\n",
+        incarnation as char,
+        plan.orders_max,
+        plan.price_pages_max,
+        plan.hot_segments_max,
+        "5a".repeat(32),
+        GATEWAY.ip(),
+    );
+    for thread in &plan.threads {
+        let names = thread.iter().map(|&i| format!("\"{}\"", AgentName::ALL[i].text()));
+        let names: Vec<String> = names.collect();
+        let _ = write!(text, "[[thread]]\nagents = [{}]\n", names.join(", "));
+    }
+    for symbol in 0..plan.symbols {
+        let lot = dice.pick(&[1, 1, 1, 10, 100]);
+        let tick = dice.pick(&["0.01", "0.01", "0.05", "0.0001"]);
+        let _ = write!(
+            text,
+            "[[symbol]]\nname = \"SYM{symbol}\"\nlot = {lot}\ntick = \"{tick}\"\n\
+             price_max = \"200.00\"\nprotection = \"1.00\"\n"
+        );
+    }
+    for slot in 0..plan.brokers {
+        // Poor ones run out of cash and shares; an overdraft of the rich is an odd size.
+        let poor = dice.percent(50) && plan.has(Feature::Overdraft);
+        let (cash, shares) = if poor { ("50000.00", 2_000) } else { ("100000000.00", 1_000_000) };
+        let limits = match dice.percent(50) && plan.has(Feature::Overdraft) {
+            true => {
+                "order_quantity_max = 5000\norder_notional_max = \"100000.00\"\nday_shares_max = 100000\n"
+            }
+            false => "",
+        };
+        let _ = write!(
+            text,
+            "[[firm]]\nname = \"F{slot:02}\"\n[[account]]\nname = \"A{slot:02}\"\nfirm = \"F{slot:02}\"\n\
+             cash = \"{cash}\"\nshares = {shares}\n{limits}[[session]]\nuser = \"{}\"\n\
+             firm = \"F{slot:02}\"\naccount = \"A{slot:02}\"\nallow = [\"10.1.0.0/16\"]\n\
+             key = \"{}\"\nrate = {}\nburst = {}\n",
+            user(slot).text(),
+            hex(&key(slot)),
+            plan.rate.0,
+            plan.rate.1.max(1),
+        );
+    }
+    text
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::path::Path;
+
+    #[test]
+    fn every_seed_has_a_configuration_without_faults() {
+        for seed in 0..300 {
+            let plan = Plan::draw(seed, Reduction::default());
+            let text = config_text(&plan, b'A');
+            if let Err(error) = Config::parse(Path::new("/sim/rialto.toml"), &text) {
+                panic!("seed {seed}: {error}");
+            }
+        }
+    }
+}
