@@ -4,6 +4,7 @@
 mod layout;
 pub mod types;
 pub mod random;
+pub mod planted;
 pub mod clock;
 pub mod agent;
 pub mod ring;

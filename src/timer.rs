@@ -8,6 +8,7 @@ use crate::agent::Agent;
 use crate::board::{EngineStatus, SessionBoard};
 use crate::counters::counters;
 use crate::exchange::command::{COMMAND_BYTES_MAX, Command, Phase, SessionDown};
+use crate::planted::{self, Bug};
 use crate::ring::Producer;
 use crate::types::*;
 use std::sync::Arc;
@@ -138,7 +139,8 @@ impl Timer {
                 continue;
             }
             let heard = self.board.last_heard(slot).max(self.reachable_since);
-            let dead_ns = binding.dead_time_ms as u64 * 1_000_000;
+            let early = planted::is(Bug::SessionDownEarly);
+            let dead_ns = binding.dead_time_ms as u64 * if early { 500_000 } else { 1_000_000 };
             if now.since(heard) <= dead_ns {
                 continue;
             }

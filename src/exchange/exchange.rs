@@ -17,6 +17,7 @@ use super::state_hash;
 use super::view::{AccountView, LevelView, OrderView, SessionView};
 use super::wallet::Wallet;
 use super::{mass, order_manager};
+use crate::planted::{self, Bug};
 use crate::types::*;
 
 /// A block this far above the next is dropped without a word. Source: session.md 9.
@@ -162,12 +163,15 @@ fn message<S: EventSink>(
     let slot = head.session;
     let Some(session) = out.sessions.bound(slot, head.generation) else { return };
     let (next, seq) = (session.next_client_seq, head.client_seq);
+    if seq < next && planted::is(Bug::SkipDedupe) {
+        return well_formed(state, out, slot, seq, body);
+    }
     if seq < next || seq - next > JUMP_MAX {
         return;
     }
     if seq > next {
         session.next_client_seq = seq;
-        let count = (seq - next) as u32; // at most JUMP_MAX
+        let count = (seq - next) as u32 + planted::is(Bug::NotAppliedCount) as u32; // at most JUMP_MAX
         out.report(slot, false, NotApplied { from: next, count });
     }
     let session = out.sessions.row_mut(slot);

@@ -11,6 +11,7 @@ use super::arena::{Arena, NONE};
 use super::page_map::PageMap;
 use super::price_level::{PAGE_LEVELS, Page};
 use super::view::LevelView;
+use crate::planted::{self, Bug};
 use crate::types::*;
 
 /// Pages of a pool that only near prices may take, where the pool is larger than
@@ -222,6 +223,9 @@ impl OrderBook {
                 on_match(arena, Match { slot, price, quantity: Quantity(traded), leaves });
                 if leaves.0 == 0 {
                     arena.give_back(slot);
+                } else if planted::is(Bug::PriorityAfterPartialFill) {
+                    queue.unlink(arena, slot);
+                    queue.push(arena, slot);
                 }
             }
             let traded = (before - left) as u64;

@@ -12,6 +12,7 @@ use super::output::Output;
 use super::risk::{self, Limit, Terms};
 use super::state::State;
 use super::state_hash::order_key;
+use crate::planted::{self, Bug};
 use crate::types::*;
 
 /// An accepted order while it is worked.
@@ -123,7 +124,8 @@ fn work<S: EventSink>(state: &mut State, out: &mut Output<'_, S>, incoming: &Inc
     let quantity = terms.quantity;
     let left = match terms.limit {
         Limit::Price(_, level) | Limit::Protected(_, level) if terms.crosses => {
-            if terms.fill_or_kill && !available(state, terms, level) {
+            let some_do = planted::is(Bug::FillOrKillInPart);
+            if terms.fill_or_kill && !some_do && !available(state, terms, level) {
                 return discard(state, out, incoming, quantity, CancelReason::Immediate);
             }
             execute(state, out, incoming, level)
@@ -344,7 +346,8 @@ pub(super) fn cancel<S: EventSink>(
         return cancel_all(state, out, slot, CancelReason::User);
     }
     let by = Quantity(order.open.0 - keep);
-    state.wallet.release(order.account, order.locate, order.side, order.price, by);
+    let freed = if planted::is(Bug::CancelReleasesAll) { order.open } else { by };
+    state.wallet.release(order.account, order.locate, order.side, order.price, freed);
     let key = order_key(order.order_ref(slot));
     state.orders_sum = state.orders_sum.wrapping_sub(key.wrapping_mul(by.0 as u64));
     state.books.reduce(slot, by);

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::counters::{Distribution, ReceiptBoard, counters};
 use crate::exchange::event::{Event, EventBody, LoggedIn, NO_SESSION};
 use crate::net::Port;
+use crate::planted::{self, Bug};
 use crate::ring::{Consumer, Producer};
 use crate::store::{ReadError, Reader};
 use crate::types::*;
@@ -262,7 +263,9 @@ impl<P: Port, C: Clock> Egress<P, C> {
                 self.counters.replay_refused.add(1);
                 return;
             }
-            client.replays.push_back(Replay { next: ask.from, end, packets: packets_max });
+            let skipped = (planted::is(Bug::ReplaySkipsOne) && ask.from + 1 < end) as u64;
+            let next = ask.from + skipped;
+            client.replays.push_back(Replay { next, end, packets: packets_max });
             if !client.replaying {
                 client.replaying = true;
                 self.table.replaying.push_back(ask.session);

@@ -17,6 +17,7 @@ use crate::board::{Binding, SessionBoard};
 use crate::counters::counters;
 use crate::exchange::command::{self, COMMAND_BYTES_MAX, Command, Logoff, MessageHead, Verdict};
 use crate::net::{BURST, Port};
+use crate::planted::{self, Bug};
 use crate::ring::Producer;
 use crate::types::*;
 use crate::wire::mold::{self, Header, Packet, PacketBuilder};
@@ -331,7 +332,7 @@ impl Desk {
         from: SocketAddrV4,
     ) -> Option<&'a [u8]> {
         let session = &self.sessions[slot.0 as usize];
-        if session.binding.address != from {
+        if session.binding.address != from && !planted::is(Bug::SpoofedSource) {
             self.counters.wrong_address.add(1);
             return None;
         }

@@ -5,6 +5,7 @@
 use super::client::Client;
 use super::reports::ReportMemory;
 use crate::net::Port;
+use crate::planted::{self, Bug};
 use crate::types::*;
 use crate::wire::mold::{self, Header, PacketBuilder};
 use crate::wire::ouch::OUTBOUND_BYTES_MAX;
@@ -58,7 +59,8 @@ pub(super) fn send_applied(port: &mut impl Port, client: &Client, epoch: u32) {
     port.send(client.address, |out| {
         let mut packet = PacketBuilder::new(&mut *out, client.token, 0);
         packet.push(APPLIED_BYTES, |block| {
-            let (applied, next_report) = (client.applied, client.next_report);
+            let applied = client.applied + planted::is(Bug::AppliedTooFar) as u64;
+            let next_report = client.next_report;
             Applied { applied, next_report, epoch }.write(block);
         });
         let len = packet.finish();

@@ -4,6 +4,7 @@
 //! Pure arithmetic over the time passed in; one bucket is two words. Knows nothing of messages.
 
 use super::Rate;
+use crate::planted::{self, Bug};
 use crate::types::Nanos;
 
 /// A token bucket. Tokens are counted in billionths, so that one nanosecond at one token per second
@@ -91,7 +92,7 @@ impl Throttle {
     /// Takes the token of one block of an admitted datagram; false = verdict Throttled.
     #[inline]
     pub fn admit_block(&mut self) -> bool {
-        self.verdict.take(1)
+        planted::is(Bug::ThrottleNeverTakes) || self.verdict.take(1)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Consumes the time; produces "now". Must not know what is sent.
 
+use crate::planted::{self, Bug};
 use crate::types::Nanos;
 
 /// Waits after the last message, ns.
@@ -29,7 +30,8 @@ impl Heartbeat {
     pub fn on_message(&mut self, now: Nanos) {
         self.last_message = now;
         self.stage = 0;
-        self.due = now.plus(AFTER_NS[0]);
+        let lost = planted::is(Bug::LoseTailHeartbeat);
+        self.due = now.plus(if lost { EVERY_NS } else { AFTER_NS[0] });
     }
 
     /// True when a heartbeat is to be sent now; counts it as sent. Times missed by a late caller

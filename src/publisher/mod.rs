@@ -28,6 +28,7 @@ use crate::agent::Agent;
 use crate::counters::counters;
 use crate::exchange::event::{Event, EventBody, EventHead};
 use crate::net::Port;
+use crate::planted::{self, Bug};
 use crate::store::{Log, LogIndex, ReadError, Reader, StoreError};
 use crate::types::{Nanos, Seq, SessionName};
 use crate::wire::mold::{END_OF_SESSION, HEARTBEAT};
@@ -202,6 +203,7 @@ impl<P: Port> Publisher<P> {
             back = back.saturating_mul(4);
         };
         self.packet.restart(wanted);
+        self.config.midnight.0 += planted::is(Bug::FeedChangesAtRestart) as u64;
         self.left = wanted - 1;
         self.released.set(known.max(self.left));
         Ok(wanted)

@@ -5,6 +5,7 @@
 //! what was there before its command leaves, and the command's own messages move to the front of
 //! the next packet: no second buffer, at most 1,380 bytes moved. Must not know sockets or ITCH.
 
+use crate::planted::{self, Bug};
 use crate::types::{Seq, SessionName};
 use crate::wire::mold::{HEADER_BYTES, Header, LENGTH_BYTES, PAYLOAD_BYTES_MAX};
 
@@ -128,6 +129,9 @@ impl FeedPacket {
 
     fn send_part(&mut self, count: u16, len: usize, send: &mut impl FnMut(&[u8])) {
         Header { session: self.session, sequence: self.first, count }.write(&mut self.buffer);
+        if planted::is(Bug::DropFullPacket) && self.len > len {
+            return;
+        }
         send(&self.buffer[..len]);
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::counters::counters;
 use crate::exchange::event::{EVENT_BYTES_MAX, Event, EventSink};
+use crate::planted::{self, Bug};
 use crate::store::{AppendError, Control, LogIndex, ReadError, Reader, Writer};
 use crate::types::*;
 use std::collections::VecDeque;
@@ -172,6 +173,7 @@ impl Outbound {
                 Some(OutboundError::Mismatch { event: found.seq.0, command: event.head.command.0 });
         }
         if event.head.report != 0
+            && !planted::is(Bug::LinkLostAtRestart)
             && let Some(previous) = self.previous.get_mut(event.head.session.0 as usize)
         {
             *previous = found.position;
