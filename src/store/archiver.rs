@@ -13,14 +13,14 @@ use super::preparer::Preparer;
 use super::record::{HEADER_BYTES, KIND_PAD};
 use super::recovery::source;
 use super::segment::{
-    SEGMENT_HEADER_BYTES, Segment, allocate, check_header, file_name, header_bytes, sync_dir,
+    SEGMENT_HEADER_BYTES, Segment, check_header, file_name, header_bytes, sync_dir,
 };
-use super::{CommitPolicy, Control, Damage, Log, LogIndex, Mark, StoreError};
+use super::{
+    CommitPolicy, Control, Damage, Log, LogIndex, Mark, OpenMode, StorageFile, StoreError,
+};
 use crate::agent::Agent;
 use crate::types::{Nanos, Seq};
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,9 +76,9 @@ struct ArchivedLog {
     position: u64,
     seq: u64,
     source: Option<Arc<Segment>>,
-    target: Option<(u64, File)>,
+    target: Option<(u64, Box<dyn StorageFile>)>,
     /// The next segment's file, made in a quiet moment: its fsyncs would stand before a commit.
-    next_target: Option<(u64, File)>,
+    next_target: Option<(u64, Box<dyn StorageFile>)>,
     pending_since: Option<Nanos>,
     confirmed: ConfirmedFile,
     confirmed_at: Nanos,
@@ -86,8 +86,11 @@ struct ArchivedLog {
     /// The last group could not be written; told once.
     waits: bool,
     look_ahead_at: Nanos,
-    sync: fn(&File) -> io::Result<()>,
+    sync: SyncCall,
 }
+
+/// What makes a group durable; tests put in others.
+type SyncCall = fn(&dyn StorageFile) -> io::Result<()>;
 
 /// Why a group did not get to disk.
 enum Failure {
@@ -106,7 +109,7 @@ impl Archiver {
         let mut archived = Vec::new();
         for log in logs {
             let Some(dir) = &log.options.archive else { continue };
-            let confirmed = ConfirmedFile::open(dir, log.options.log)?;
+            let confirmed = ConfirmedFile::open(&*log.options.storage, dir, log.options.log)?;
             let state = *confirmed.state();
             archived.push(ArchivedLog {
                 log: log.clone(),
@@ -125,7 +128,7 @@ impl Archiver {
                 retry_at: Nanos(0),
                 waits: false,
                 look_ahead_at: Nanos(0),
-                sync: File::sync_data,
+                sync: |file| file.sync_data(),
             });
         }
         let preparer = Some(Preparer::new(Arc::clone(&control), logs)?);
@@ -178,7 +181,7 @@ impl Archiver {
 
     /// What fdatasync answers from now on.
     #[cfg(test)]
-    pub(super) fn fail_syncs(&mut self, sync: fn(&File) -> io::Result<()>) {
+    pub(super) fn fail_syncs(&mut self, sync: SyncCall) {
         for log in &mut self.logs {
             log.sync = sync;
         }
@@ -327,7 +330,7 @@ impl ArchivedLog {
         };
         file.write_all_at(segment.published(start, copy_end - start), start as u64)
             .map_err(|e| Failure::Later(StoreError::io("write", &path(), e)))?;
-        (self.sync)(file).map_err(|e| Failure::Final(StoreError::io("sync", &path(), e)))?;
+        (self.sync)(&**file).map_err(|e| Failure::Final(StoreError::io("sync", &path(), e)))?;
 
         self.seq = seq;
         self.position = options.normal(index * options.segment_bytes + end as u64);
@@ -374,16 +377,16 @@ impl ArchivedLog {
 
 /// The archive file of segment `index`, made when it is not there: allocated and headed under
 /// another name first, so that whoever finds it by name finds it complete.
-fn open_target(dir: &Path, log: &Log, index: u64) -> Result<File, StoreError> {
+fn open_target(dir: &Path, log: &Log, index: u64) -> Result<Box<dyn StorageFile>, StoreError> {
     let options = &log.options;
     let path = dir.join(file_name(options.log, index));
-    match OpenOptions::new().read(true).write(true).open(&path) {
+    match options.storage.open(&path, OpenMode::Write) {
         Ok(file) => {
             let mut header = [0; SEGMENT_HEADER_BYTES];
             file.read_exact_at(&mut header, 0).map_err(|e| StoreError::io("read", &path, e))?;
             check_header(&header, options, index, &path)?;
             // Shorter when it was copied here by hand; never sparse.
-            allocate(&file, 0, options.segment_bytes)
+            file.allocate(0, options.segment_bytes)
                 .map_err(|e| StoreError::io("allocate", &path, e))?;
             return Ok(file);
         }
@@ -395,18 +398,12 @@ fn open_target(dir: &Path, log: &Log, index: u64) -> Result<File, StoreError> {
         let draft = draft.clone();
         move |error| StoreError::io(operation, &draft, error)
     };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&draft)
-        .map_err(io("create"))?;
-    allocate(&file, 0, options.segment_bytes).map_err(io("allocate"))?;
+    let file = options.storage.open(&draft, OpenMode::Create).map_err(io("create"))?;
+    file.allocate(0, options.segment_bytes).map_err(io("allocate"))?;
     file.write_all_at(&header_bytes(options, index), 0).map_err(io("write"))?;
     file.sync_all().map_err(io("sync"))?;
-    std::fs::rename(&draft, &path).map_err(io("rename"))?;
-    sync_dir(dir)?;
+    options.storage.rename(&draft, &path).map_err(io("rename"))?;
+    sync_dir(&*options.storage, dir)?;
     Ok(file)
 }
 

@@ -6,11 +6,8 @@
 //! always whole. Layout: `store.md`, Confirmed file.
 
 use super::record::checksum;
-use super::segment::sync_dir;
-use super::{LogIndex, StoreError};
-use std::fs::{File, OpenOptions};
+use super::{LogIndex, OpenMode, Storage, StorageFile, StoreError};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"RIALTOCF";
@@ -33,7 +30,7 @@ pub(super) struct Confirmed {
 
 /// The file, open for writing.
 pub(super) struct ConfirmedFile {
-    file: File,
+    file: Box<dyn StorageFile>,
     path: PathBuf,
     state: Confirmed,
 }
@@ -43,9 +40,13 @@ fn path_in(dir: &Path, log: LogIndex) -> PathBuf {
 }
 
 /// Reads the file of `log` in the day's directory `dir`; `None` when there is none.
-pub(super) fn read(dir: &Path, log: LogIndex) -> Result<Option<Confirmed>, StoreError> {
+pub(super) fn read(
+    storage: &dyn Storage,
+    dir: &Path,
+    log: LogIndex,
+) -> Result<Option<Confirmed>, StoreError> {
     let path = path_in(dir, log);
-    match std::fs::read(&path) {
+    match storage.read(&path) {
         Ok(bytes) => newest(&bytes, log, &path).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("read", &path, error)),
@@ -105,6 +106,7 @@ fn decode(bytes: &[u8; SLOT_BYTES], log: LogIndex) -> Option<Confirmed> {
 impl ConfirmedFile {
     /// Begins the file of `log` in `dir`: nothing confirmed. Durable when it returns.
     pub(super) fn create(
+        storage: &dyn Storage,
         dir: &Path,
         log: LogIndex,
         log_id: u64,
@@ -114,25 +116,21 @@ impl ConfirmedFile {
         let state = Confirmed { generation: 1, log_id, segment_bytes, position: 0, seq: 0 };
         let mut bytes = [0; 2 * SLOT_STRIDE as usize];
         bytes[..SLOT_BYTES].copy_from_slice(&encode(&state, log));
-        let draft = path.with_extension("confirmed.tmp");
-        let written = File::create(&draft).and_then(|file| {
-            file.write_all_at(&bytes, 0)?;
-            file.sync_all()?;
-            std::fs::rename(&draft, &path)
-        });
-        written.map_err(|e| StoreError::io("create", &path, e))?;
-        sync_dir(dir)?;
+        storage.write_durably(&path, &bytes).map_err(|e| StoreError::io("create", &path, e))?;
         Ok(state)
     }
 
     /// Opens the file of `log` in `dir`, which exists.
-    pub(super) fn open(dir: &Path, log: LogIndex) -> Result<ConfirmedFile, StoreError> {
+    pub(super) fn open(
+        storage: &dyn Storage,
+        dir: &Path,
+        log: LogIndex,
+    ) -> Result<ConfirmedFile, StoreError> {
         let path = path_in(dir, log);
-        let state = read(dir, log)?.ok_or_else(|| StoreError::Missing { path: path.clone() })?;
-        let file = OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .map_err(|e| StoreError::io("open", &path, e))?;
+        let state = read(storage, dir, log)?;
+        let state = state.ok_or_else(|| StoreError::Missing { path: path.clone() })?;
+        let file =
+            storage.open(&path, OpenMode::Write).map_err(|e| StoreError::io("open", &path, e))?;
         Ok(ConfirmedFile { file, path, state })
     }
 
@@ -162,17 +160,18 @@ impl ConfirmedFile {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FileStorage;
     use super::*;
 
     #[test]
     fn a_torn_slot_leaves_the_other() {
         let dir = tempfile::tempdir().unwrap();
         let log = LogIndex::Event;
-        ConfirmedFile::create(dir.path(), log, 7, 8192).unwrap();
-        let mut file = ConfirmedFile::open(dir.path(), log).unwrap();
+        ConfirmedFile::create(&FileStorage, dir.path(), log, 7, 8192).unwrap();
+        let mut file = ConfirmedFile::open(&FileStorage, dir.path(), log).unwrap();
         for step in 1..=5u64 {
             file.store(log, step * 32, step).unwrap();
-            let found = read(dir.path(), log).unwrap().unwrap();
+            let found = read(&FileStorage, dir.path(), log).unwrap().unwrap();
             assert_eq!((found.position, found.seq, found.log_id), (step * 32, step, 7));
         }
         let path = path_in(dir.path(), log);
@@ -188,6 +187,6 @@ mod tests {
         torn[20] ^= 1;
         torn[SLOT_STRIDE as usize + 20] ^= 1;
         assert!(newest(&torn, log, &path).is_err());
-        assert!(read(dir.path(), LogIndex::Command).unwrap().is_none());
+        assert!(read(&FileStorage, dir.path(), LogIndex::Command).unwrap().is_none());
     }
 }

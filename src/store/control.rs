@@ -8,11 +8,8 @@
 //! first, so whoever sees the number also sees the position, and whoever sees either sees the
 //! bytes. The pair may mix an older number with a newer position, never the other way round.
 
-use super::segment::allocate;
-use super::{LogIndex, LogOptions, StoreError};
+use super::{LogIndex, LogOptions, Mapping, OpenMode, Storage, StoreError};
 use crate::types::{Nanos, Seq};
-use memmap2::{MmapOptions, MmapRaw};
-use std::fs::OpenOptions;
 use std::io;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
@@ -108,13 +105,14 @@ const PAGE_BYTES: usize = 4096;
 
 /// The mapped control page.
 pub struct Control {
-    map: MmapRaw,
+    map: Mapping,
     writable: bool,
 }
 
 impl Control {
     /// Makes the page in `dir` for the day in `owner`; visible under its name only when complete.
     pub(super) fn create(
+        storage: &dyn Storage,
         dir: &Path,
         owner: &Path,
         logs: [&LogOptions; 2],
@@ -126,16 +124,10 @@ impl Control {
             let draft = draft.clone();
             move |error| StoreError::io(operation, &draft, error)
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&draft)
-            .map_err(io("create"))?;
+        let file = storage.open(&draft, OpenMode::Create).map_err(io("create"))?;
         file.set_len(file_bytes).map_err(io("extend"))?;
-        allocate(&file, 0, file_bytes).map_err(io("allocate"))?;
-        let map = MmapOptions::new().len(PAGE_BYTES).map_raw(&file).map_err(io("map"))?;
+        file.allocate(0, file_bytes).map_err(io("allocate"))?;
+        let map = file.map(PAGE_BYTES, true).map_err(io("map"))?;
         let control = Control { map, writable: true };
         control.set_owner(owner)?;
         let page = control.page();
@@ -146,14 +138,19 @@ impl Control {
         }
         page.version.store(VERSION, Ordering::Relaxed);
         page.magic.store(MAGIC, Ordering::Release);
-        std::fs::rename(&draft, &path).map_err(io("rename"))?;
+        storage.rename(&draft, &path).map_err(io("rename"))?;
         Ok(control)
     }
 
     /// Opens the page in `dir`; `None` when there is none.
-    pub(super) fn open(dir: &Path, writable: bool) -> Result<Option<Control>, StoreError> {
+    pub(super) fn open(
+        storage: &dyn Storage,
+        dir: &Path,
+        writable: bool,
+    ) -> Result<Option<Control>, StoreError> {
         let path = dir.join(FILE_NAME);
-        let file = match OpenOptions::new().read(true).write(writable).open(&path) {
+        let mode = if writable { OpenMode::Write } else { OpenMode::Read };
+        let file = match storage.open(&path, mode) {
             Ok(file) => file,
             Err(error)
                 if matches!(
@@ -165,15 +162,12 @@ impl Control {
             }
             Err(error) => return Err(StoreError::io("open", &path, error)),
         };
-        let len = file.metadata().map_err(|e| StoreError::io("stat", &path, e))?.len();
+        let len = file.len().map_err(|e| StoreError::io("stat", &path, e))?;
         let bad = |why: &str| StoreError::NotALog { path: path.clone(), why: why.into() };
         if len < PAGE_BYTES as u64 {
             return Err(bad("shorter than a control page"));
         }
-        let mut map = MmapOptions::new();
-        map.len(PAGE_BYTES);
-        let map = if writable { map.map_raw(&file) } else { map.map_raw_read_only(&file) };
-        let map = map.map_err(|e| StoreError::io("map", &path, e))?;
+        let map = file.map(PAGE_BYTES, writable).map_err(|e| StoreError::io("map", &path, e))?;
         let control = Control { map, writable };
         if control.page().magic.load(Ordering::Acquire) != MAGIC {
             return Err(bad("no control page"));
@@ -189,7 +183,7 @@ impl Control {
         // SAFETY: the mapping is page-aligned, 4096 bytes long, and lives as long as `self`; Page is
         // repr(C), made of atomics only, at most 4096 bytes (asserted), so any bytes are valid and
         // other processes may store while we load. Stores go through `page_mut` checks.
-        unsafe { &*self.map.as_ptr().cast::<Page>() }
+        unsafe { &*self.map.base().cast::<Page>() }
     }
 
     #[inline]

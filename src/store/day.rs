@@ -15,20 +15,14 @@ use super::control::FILE_NAME as CONTROL_FILE;
 use super::pool::{Hold, Pool};
 use super::segment::{SEGMENT_HEADER_BYTES, list, read_header, sync_dir};
 use super::{
-    Archiver, ArchiverOptions, Control, Log, LogIndex, LogOptions, Recovered, StoreError, file_name,
+    Archiver, ArchiverOptions, Control, FileStorage, FileSystem, Log, LogIndex, LogOptions,
+    OpenMode, Recovered, Storage, StorageFile, StoreError, file_name, files,
 };
 use crate::types::Nanos;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-
-/// Kinds of file system as statfs(2) tells them. Source: linux/magic.h.
-const HUGETLBFS_MAGIC: libc::__fsword_t = 0x9584_58F6;
-const TMPFS_MAGIC: libc::__fsword_t = 0x0102_1994;
 
 /// What the hot tier lies on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,8 +37,10 @@ pub enum Medium {
 }
 
 /// Names and sizes of a day to write.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct DaySpec {
+    /// Where all of it lies.
+    pub storage: Arc<dyn Storage>,
     /// Data directory: one subdirectory per day. Made when absent.
     pub data: PathBuf,
     /// Root of the hot tier, for example /dev/shm/rialto. Made when absent. A day begun stays in the
@@ -67,6 +63,7 @@ impl DaySpec {
     /// A small day below `dir`, hot tier and all: for tests and trials.
     pub fn small(dir: &Path) -> DaySpec {
         DaySpec {
+            storage: files(),
             data: dir.join("data"),
             hot: dir.join("hot"),
             name: "test".into(),
@@ -115,6 +112,7 @@ pub(super) fn is_date(text: &str) -> bool {
 /// A day open for writing. The locks of its data and hot directory are held until the day and
 /// everything made from it (logs, writers, readers, archiver) is dropped.
 pub struct Day {
+    storage: Arc<dyn Storage>,
     dir: PathBuf,
     hot_dir: PathBuf,
     control: Arc<Control>,
@@ -130,28 +128,32 @@ impl Day {
     /// hot directory that belongs to another day's directory that still exists.
     pub fn open(spec: &DaySpec, now: Nanos) -> Result<Day, StoreError> {
         spec.check()?;
-        make_dir(&spec.data)?;
-        let data = spec.data.canonicalize().map_err(|e| StoreError::io("find", &spec.data, e))?;
-        let data_lock = lock_data(&data)?;
+        let storage = &*spec.storage;
+        make_dir(storage, &spec.data)?;
+        let data =
+            storage.canonicalize(&spec.data).map_err(|e| StoreError::io("find", &spec.data, e))?;
+        let data_lock = lock_data(storage, &data)?;
         let dir = data.join(&spec.date);
-        make_private_dir(&dir)?;
-        sync_dir(&data)?;
-        remove_drafts(&dir)?;
+        make_private_dir(storage, &dir)?;
+        sync_dir(storage, &data)?;
+        remove_drafts(storage, &dir)?;
 
         let mut states = [None; 2];
         for log in LogIndex::ALL {
-            let state = match confirmed::read(&dir, log)? {
+            let state = match confirmed::read(storage, &dir, log)? {
                 Some(state) => state,
-                None => begin_log(&dir, log, spec.segment_bytes)?,
+                None => begin_log(storage, &dir, log, spec.segment_bytes)?,
             };
             states[log as usize] = Some(state);
         }
         let states = states.map(|s| s.expect("filled for every log just above"));
 
         let hot_dir = choose_hot_dir(&dir, spec)?;
-        refuse_foreign(&hot_dir)?;
-        let hot_lock = lock_dir(&hot_dir)?;
-        let HotFileSystem { medium, block_bytes, free_bytes } = file_system(&hot_dir)?;
+        refuse_foreign(storage, &hot_dir)?;
+        let hot_lock = lock_dir(storage, &hot_dir)?;
+        let FileSystem { medium, block_bytes, free_bytes } = storage
+            .file_system(&hot_dir)
+            .map_err(|e| StoreError::io("ask the file system of", &hot_dir, e))?;
         if medium == Medium::HugePages && !spec.segment_bytes.is_multiple_of(block_bytes) {
             return Err(StoreError::Option {
                 option: "segment_bytes",
@@ -160,6 +162,7 @@ impl Day {
             });
         }
         let options = LogIndex::ALL.map(|log| LogOptions {
+            storage: Arc::clone(&spec.storage),
             log,
             hot: Some(hot_dir.clone()),
             archive: spec.archive.then(|| dir.clone()),
@@ -168,9 +171,9 @@ impl Day {
             hot_segments_max: spec.hot_segments_max,
         });
         let both = [&options[0], &options[1]];
-        remove_drafts(&hot_dir)?;
-        let (control, known) = open_control(&dir, &hot_dir, both, block_bytes)?;
-        let same_boot = known && control.boot() == boot();
+        remove_drafts(storage, &hot_dir)?;
+        let (control, known) = open_control(storage, &dir, &hot_dir, both, block_bytes)?;
+        let same_boot = known && control.boot() == storage.boot();
         let hot_doubtful = known && !same_boot;
         let control = Arc::new(control);
         let locks = [data_lock, hot_lock];
@@ -195,15 +198,25 @@ impl Day {
             options.segment_bytes.saturating_mul(options.hot_segments_max as u64)
         });
         let total = wanted[0].saturating_add(wanted[1]);
-        let hot_missing_bytes = total.saturating_sub(free_bytes + used_bytes(&hot_dir)?);
+        let hot_missing_bytes = total.saturating_sub(free_bytes + used_bytes(storage, &hot_dir)?);
         // What is missing is missing to both alike; the ladder has to know.
         let hot_bytes = wanted.map(|bytes| bytes.saturating_sub(hot_missing_bytes / 2));
         // The marks of another boot stay doubtful until recovery is through: it may be interrupted.
-        let this_boot = if hot_doubtful { control.boot() } else { boot() };
-        control.begin(std::process::id(), now, this_boot, hot_bytes);
-        write_hot_note(&dir, &hot_dir)?;
-        let sealed = sealed_mark(&dir).exists();
-        Ok(Day { dir, hot_dir, control, logs, medium, hot_missing_bytes, hot_doubtful, sealed })
+        let this_boot = if hot_doubtful { control.boot() } else { storage.boot() };
+        control.begin(storage.pid(), now, this_boot, hot_bytes);
+        write_hot_note(storage, &dir, &hot_dir)?;
+        let sealed = storage.exists(&sealed_mark(&dir));
+        Ok(Day {
+            storage: Arc::clone(&spec.storage),
+            dir,
+            hot_dir,
+            control,
+            logs,
+            medium,
+            hot_missing_bytes,
+            hot_doubtful,
+            sealed,
+        })
     }
 
     /// One of its logs.
@@ -220,8 +233,8 @@ impl Day {
     /// recovered and their writers open. One per day.
     pub fn archiver(&self, options: ArchiverOptions) -> Result<Archiver, StoreError> {
         // From here on records may be written.
-        remove_sealed_mark(&self.dir)?;
-        self.control.set_boot(boot());
+        remove_sealed_mark(&*self.storage, &self.dir)?;
+        self.control.set_boot(self.storage.boot());
         Archiver::new(Arc::clone(&self.control), [&self.logs[0], &self.logs[1]], options)
     }
 
@@ -263,10 +276,11 @@ impl Day {
             return Ok(false);
         }
         let path = sealed_mark(&self.dir);
-        File::create(&path)
+        self.storage
+            .open(&path, OpenMode::Create)
             .and_then(|f| f.sync_all())
             .map_err(|e| StoreError::io("create", &path, e))?;
-        sync_dir(&self.dir)?;
+        sync_dir(&*self.storage, &self.dir)?;
         Ok(true)
     }
 
@@ -285,8 +299,9 @@ impl Day {
         if !self.is_archived() {
             return Ok(false);
         }
-        clear_hot_dir(&self.hot_dir)?;
-        std::fs::remove_dir(&self.hot_dir)
+        clear_hot_dir(&*self.storage, &self.hot_dir)?;
+        self.storage
+            .remove_dir(&self.hot_dir)
             .map_err(|e| StoreError::io("remove", &self.hot_dir, e))?;
         Ok(true)
     }
@@ -294,20 +309,26 @@ impl Day {
 
 /// A day open for reading: running, stopped, without hot tier, or copied elsewhere.
 pub struct DayView {
+    storage: Arc<dyn Storage>,
     logs: [Log; 2],
     control: Option<Arc<Control>>,
 }
 
 impl DayView {
+    /// [`DayView::open_in`] on the host's files.
+    pub fn open(dir: &Path) -> Result<DayView, StoreError> {
+        DayView::open_in(files(), dir)
+    }
+
     /// Opens the day whose directory is `dir`. With the hot tier at hand readers see what is
     /// committed; without, every whole record of the archive.
-    pub fn open(dir: &Path) -> Result<DayView, StoreError> {
-        let dir = dir.canonicalize().map_err(|e| StoreError::io("find", dir, e))?;
+    pub fn open_in(storage: Arc<dyn Storage>, dir: &Path) -> Result<DayView, StoreError> {
+        let dir = storage.canonicalize(dir).map_err(|e| StoreError::io("find", dir, e))?;
         let mut found = [None; 2];
         for log in LogIndex::ALL {
-            let state = match confirmed::read(&dir, log)? {
+            let state = match confirmed::read(&*storage, &dir, log)? {
                 Some(state) => Some((state.log_id, state.segment_bytes, state.position)),
-                None => identity_from_segment(&dir, log)?,
+                None => identity_from_segment(&*storage, &dir, log)?,
             };
             found[log as usize] = state;
         }
@@ -320,10 +341,10 @@ impl DayView {
         // A log without any file of its own (copied segment by segment) is empty.
         let identity = found.map(|f| f.unwrap_or((0, known.1, 0)));
 
-        let hot = read_hot_note(&dir)?;
+        let hot = read_hot_note(&*storage, &dir)?;
         let mut control = None;
         if let Some(hot) = &hot
-            && let Some(page) = Control::open(hot, false)?
+            && let Some(page) = Control::open(&*storage, hot, false)?
         {
             // A note that was copied along may point to the hot tier of a later life of that name.
             let same = LogIndex::ALL.iter().all(|&l| page.log_id(l) == identity[l as usize].0);
@@ -339,6 +360,7 @@ impl DayView {
             let (log_id, segment_bytes, confirmed) = identity[log as usize];
             Log {
                 options: Arc::new(LogOptions {
+                    storage: Arc::clone(&storage),
                     log,
                     hot: hot.clone(),
                     archive: Some(dir.clone()),
@@ -352,7 +374,7 @@ impl DayView {
                 hot_doubtful: false,
             }
         });
-        Ok(DayView { logs, control })
+        Ok(DayView { storage, logs, control })
     }
 
     /// One of its logs.
@@ -368,37 +390,23 @@ impl DayView {
     /// True while an exchange writes the day.
     pub fn is_running(&self) -> bool {
         let Some(control) = &self.control else { return false };
-        let Ok(pid) = libc::pid_t::try_from(control.writer_pid()) else { return false };
-        if pid == 0 || control.boot() != boot() {
-            return false;
-        }
-        // SAFETY: signal 0 is not sent, only checked.
-        let answer = unsafe { libc::kill(pid, 0) };
-        answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+        control.boot() == self.storage.boot() && self.storage.is_alive(control.writer_pid())
     }
 }
 
-fn make_dir(dir: &Path) -> Result<(), StoreError> {
-    std::fs::create_dir_all(dir).map_err(|e| StoreError::io("create", dir, e))
+fn make_dir(storage: &dyn Storage, dir: &Path) -> Result<(), StoreError> {
+    storage.create_dir_all(dir).map_err(|e| StoreError::io("create", dir, e))
 }
 
 /// Makes a directory for logs: they hold the tokens of live sessions, which are for owner and group.
-fn make_private_dir(dir: &Path) -> Result<(), StoreError> {
-    match std::fs::DirBuilder::new().mode(0o750).create(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(StoreError::io("create", dir, error))
-        }
-        _ => Ok(()),
-    }
+fn make_private_dir(storage: &dyn Storage, dir: &Path) -> Result<(), StoreError> {
+    storage.create_private_dir(dir).map_err(|e| StoreError::io("create", dir, e))
 }
 
 /// /dev/shm is open to all users: what another one has put there first is not ours to use.
-fn refuse_foreign(hot: &Path) -> Result<(), StoreError> {
-    let owner = |dir: &Path| {
-        std::fs::metadata(dir).map(|m| m.uid()).map_err(|e| StoreError::io("stat", dir, e))
-    };
-    // SAFETY: no arguments, no failure.
-    let own = unsafe { libc::geteuid() };
+fn refuse_foreign(storage: &dyn Storage, hot: &Path) -> Result<(), StoreError> {
+    let owner = |dir: &Path| storage.owner(dir).map_err(|e| StoreError::io("stat", dir, e));
+    let own = storage.user();
     let above = hot.parent().unwrap_or(hot);
     for (dir, root_may) in [(hot, false), (above, true)] {
         let uid = owner(dir)?;
@@ -416,68 +424,43 @@ fn refuse_foreign(hot: &Path) -> Result<(), StoreError> {
 }
 
 /// Locks the data directory for this process: file `lock`, which also tells the pid.
-fn lock_data(data: &Path) -> Result<File, StoreError> {
+fn lock_data(storage: &dyn Storage, data: &Path) -> Result<Box<dyn StorageFile>, StoreError> {
     let path = data.join("lock");
     let io = |operation| {
         let path = path.clone();
         move |error| StoreError::io(operation, &path, error)
     };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false) // it tells the holder's pid, and only the holder may change that
-        .open(&path)
-        .map_err(io("open"))?;
-    if !flock(&file).map_err(io("lock"))? {
+    // Kept: it tells the holder's pid, and only the holder may change that.
+    let file = storage.open(&path, OpenMode::Keep).map_err(io("open"))?;
+    if !file.try_lock().map_err(io("lock"))? {
         let mut text = [0; 16];
         let len = file.read_at(&mut text, 0).unwrap_or(0);
         let pid = std::str::from_utf8(&text[..len]).ok().and_then(|t| t.trim().parse().ok());
         return Err(StoreError::Locked { path, pid: pid.unwrap_or(0) });
     }
-    let text = format!("{}\n", std::process::id());
+    let text = format!("{}\n", storage.pid());
     // Only told to who finds it locked: a full disk does not stop a start.
     let _ = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
     Ok(file)
 }
 
 /// Locks a hot directory: two data directories may name the same one.
-fn lock_dir(dir: &Path) -> Result<File, StoreError> {
-    let file = File::open(dir).map_err(|e| StoreError::io("open", dir, e))?;
-    if !flock(&file).map_err(|e| StoreError::io("lock", dir, e))? {
-        let pid = Control::open(dir, false).ok().flatten().map_or(0, |c| c.writer_pid());
+fn lock_dir(storage: &dyn Storage, dir: &Path) -> Result<Box<dyn StorageFile>, StoreError> {
+    let file = storage.open(dir, OpenMode::Read).map_err(|e| StoreError::io("open", dir, e))?;
+    if !file.try_lock().map_err(|e| StoreError::io("lock", dir, e))? {
+        let pid = Control::open(storage, dir, false).ok().flatten().map_or(0, |c| c.writer_pid());
         return Err(StoreError::Locked { path: dir.into(), pid });
     }
     Ok(file)
 }
 
-/// Exclusive flock without waiting; false when another has it.
-fn flock(file: &File) -> io::Result<bool> {
-    // SAFETY: plain system call on a descriptor that `file` keeps open.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-        return Ok(true);
-    }
-    match io::Error::last_os_error() {
-        error if error.raw_os_error() == Some(libc::EWOULDBLOCK) => Ok(false),
-        error => Err(error),
-    }
-}
-
-/// What a hot directory lies on.
-struct HotFileSystem {
-    medium: Medium,
-    /// Block, on hugetlbfs page.
-    block_bytes: u64,
-    free_bytes: u64,
-}
-
 /// Bytes that the day's segments take in the hot directory already.
-fn used_bytes(hot: &Path) -> Result<u64, StoreError> {
+fn used_bytes(storage: &dyn Storage, hot: &Path) -> Result<u64, StoreError> {
     let mut total = 0;
     for log in LogIndex::ALL {
-        for index in list(hot, log)? {
+        for index in list(storage, hot, log)? {
             let path = hot.join(file_name(log, index));
-            total += std::fs::metadata(&path).map_err(|e| StoreError::io("stat", &path, e))?.len();
+            total += storage.len(&path).map_err(|e| StoreError::io("stat", &path, e))?;
         }
     }
     Ok(total)
@@ -486,61 +469,42 @@ fn used_bytes(hot: &Path) -> Result<u64, StoreError> {
 /// Bytes free below `dir` when it lies in memory (tmpfs, hugetlbfs); `None` when it does not, or is
 /// not there. For whoever chooses a place for the hot tier.
 pub fn memory_free_bytes(dir: &Path) -> Option<u64> {
-    let found = file_system(dir).ok()?;
+    let found = FileStorage.file_system(dir).ok()?;
     (found.medium != Medium::Degraded).then_some(found.free_bytes)
-}
-
-fn file_system(dir: &Path) -> Result<HotFileSystem, StoreError> {
-    let file = File::open(dir).map_err(|e| StoreError::io("open", dir, e))?;
-    let mut stat = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: the kernel fills the structure that we own; zeroes are a valid value of it.
-    let stat = unsafe {
-        if libc::fstatfs(file.as_raw_fd(), stat.as_mut_ptr()) != 0 {
-            return Err(StoreError::io("ask the file system of", dir, io::Error::last_os_error()));
-        }
-        stat.assume_init()
-    };
-    let medium = match stat.f_type {
-        HUGETLBFS_MAGIC => Medium::HugePages,
-        TMPFS_MAGIC => Medium::Memory,
-        _ => Medium::Degraded,
-    };
-    let block_bytes = u64::try_from(stat.f_bsize).unwrap_or(4096).max(4096);
-    let free_bytes = block_bytes.saturating_mul(stat.f_bavail);
-    Ok(HotFileSystem { medium, block_bytes, free_bytes })
 }
 
 /// Begins a log of a new day. Refuses when segments lie there without the file that explains them.
 fn begin_log(
+    storage: &dyn Storage,
     dir: &Path,
     log: LogIndex,
     segment_bytes: u64,
 ) -> Result<confirmed::Confirmed, StoreError> {
-    if let Some(index) = list(dir, log)?.first() {
+    if let Some(index) = list(storage, dir, log)?.first() {
         return Err(StoreError::NotALog {
             path: dir.join(file_name(log, *index)),
             why: format!("there is no {}.confirmed beside it", log.name()),
         });
     }
-    let mut id = [0; 8];
-    getrandom::fill(&mut id)
-        .map_err(|e| StoreError::io("draw an id for", dir, io::Error::other(e.to_string())))?;
-    ConfirmedFile::create(dir, log, u64::from_le_bytes(id), segment_bytes)
+    let id = storage.random().map_err(|e| StoreError::io("draw an id for", dir, e))?;
+    ConfirmedFile::create(storage, dir, log, id, segment_bytes)
 }
 
 /// The hot directory of this day: the one it was begun in if that still exists, else as configured.
 /// One without any segment was only looked at (start was refused): nothing is left behind in it.
 fn choose_hot_dir(dir: &Path, spec: &DaySpec) -> Result<PathBuf, StoreError> {
-    if let Some(hot) = read_hot_note(dir)?
-        && hot.join(CONTROL_FILE).exists()
-        && (!list(&hot, LogIndex::Command)?.is_empty() || !list(&hot, LogIndex::Event)?.is_empty())
+    let storage = &*spec.storage;
+    if let Some(hot) = read_hot_note(storage, dir)?
+        && storage.exists(&hot.join(CONTROL_FILE))
+        && (!list(storage, &hot, LogIndex::Command)?.is_empty()
+            || !list(storage, &hot, LogIndex::Event)?.is_empty())
     {
         return Ok(hot);
     }
-    make_dir(&spec.hot)?;
-    let root = spec.hot.canonicalize().map_err(|e| StoreError::io("find", &spec.hot, e))?;
+    make_dir(storage, &spec.hot)?;
+    let root = storage.canonicalize(&spec.hot).map_err(|e| StoreError::io("find", &spec.hot, e))?;
     let hot = root.join(format!("{}-{}", spec.name, spec.date));
-    make_private_dir(&hot)?;
+    make_private_dir(storage, &hot)?;
     Ok(hot)
 }
 
@@ -549,10 +513,10 @@ fn sealed_mark(dir: &Path) -> PathBuf {
     dir.join("sealed")
 }
 
-fn remove_sealed_mark(dir: &Path) -> Result<(), StoreError> {
+fn remove_sealed_mark(storage: &dyn Storage, dir: &Path) -> Result<(), StoreError> {
     let path = sealed_mark(dir);
-    match std::fs::remove_file(&path) {
-        Ok(()) => sync_dir(dir),
+    match storage.unlink(&path) {
+        Ok(()) => sync_dir(storage, dir),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(StoreError::io("remove", &path, error)),
     }
@@ -562,48 +526,53 @@ fn hot_note(dir: &Path) -> PathBuf {
     dir.join("hot")
 }
 
-pub(super) fn read_hot_note(dir: &Path) -> Result<Option<PathBuf>, StoreError> {
+pub(super) fn read_hot_note(
+    storage: &dyn Storage,
+    dir: &Path,
+) -> Result<Option<PathBuf>, StoreError> {
     let path = hot_note(dir);
-    match std::fs::read_to_string(&path) {
+    let text = storage
+        .read(&path)
+        .and_then(|b| String::from_utf8(b).map_err(|_| io::ErrorKind::InvalidData.into()));
+    match text {
         Ok(text) => Ok(text.lines().next().filter(|l| !l.is_empty()).map(PathBuf::from)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("read", &path, error)),
     }
 }
 
-fn write_hot_note(dir: &Path, hot: &Path) -> Result<(), StoreError> {
+fn write_hot_note(storage: &dyn Storage, dir: &Path, hot: &Path) -> Result<(), StoreError> {
     let path = hot_note(dir);
     let Some(text) = hot.to_str() else {
         let error = io::Error::new(io::ErrorKind::InvalidInput, "the hot path is not UTF-8");
         return Err(StoreError::io("write", &path, error));
     };
-    if read_hot_note(dir)?.as_deref() == Some(hot) {
+    if read_hot_note(storage, dir)?.as_deref() == Some(hot) {
         return Ok(()); // a full disk does not stop a start
     }
-    let draft = dir.join("hot.tmp");
-    std::fs::write(&draft, format!("{text}\n"))
-        .and_then(|()| File::open(&draft)?.sync_all())
-        .and_then(|()| std::fs::rename(&draft, &path))
-        .map_err(|e| StoreError::io("write", &path, e))?;
-    sync_dir(dir)
+    storage
+        .write_durably(&path, format!("{text}\n").as_bytes())
+        .map_err(|e| StoreError::io("write", &path, e))
 }
 
 /// The control page of the hot directory, and whether it is that of an earlier run of this day.
 fn open_control(
+    storage: &dyn Storage,
     dir: &Path,
     hot: &Path,
     logs: [&LogOptions; 2],
     block_bytes: u64,
 ) -> Result<(Control, bool), StoreError> {
     let file_bytes = block_bytes.max(4096).next_multiple_of(4096);
-    let Some(control) = Control::open(hot, true)? else {
-        return Ok((Control::create(hot, dir, logs, file_bytes)?, false));
+    let Some(control) = Control::open(storage, hot, true)? else {
+        return Ok((Control::create(storage, hot, dir, logs, file_bytes)?, false));
     };
     // The hot tier of another day's directory (also one that this was copied from)? If that is gone,
     // or moved here, nobody else can use it.
     let owner = control.owner();
     let id = control.log_id(LogIndex::Command);
-    if owner != dir && confirmed::read(&owner, LogIndex::Command)?.is_some_and(|c| c.log_id == id) {
+    let elsewhere = confirmed::read(storage, &owner, LogIndex::Command)?;
+    if owner != dir && elsewhere.is_some_and(|c| c.log_id == id) {
         return Err(StoreError::NotALog {
             path: hot.into(),
             why: format!("it is the hot directory of {}", owner.display()),
@@ -614,21 +583,21 @@ fn open_control(
         return Ok((control, true));
     }
     drop(control);
-    clear_hot_dir(hot)?;
-    Ok((Control::create(hot, dir, logs, file_bytes)?, false))
+    clear_hot_dir(storage, hot)?;
+    Ok((Control::create(storage, hot, dir, logs, file_bytes)?, false))
 }
 
 /// Unlinks the store's own files, and no others, in a hot directory.
-fn clear_hot_dir(hot: &Path) -> Result<(), StoreError> {
-    remove_drafts(hot)?;
+fn clear_hot_dir(storage: &dyn Storage, hot: &Path) -> Result<(), StoreError> {
+    remove_drafts(storage, hot)?;
     let mut paths = Vec::new();
     for log in LogIndex::ALL {
-        paths.extend(list(hot, log)?.into_iter().map(|i| hot.join(file_name(log, i))));
+        paths.extend(list(storage, hot, log)?.into_iter().map(|i| hot.join(file_name(log, i))));
     }
     // Last: it says whose the segments are, should this end half-way.
     paths.push(hot.join(CONTROL_FILE));
     for path in paths {
-        match std::fs::remove_file(&path) {
+        match storage.unlink(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(StoreError::io("unlink", &path, error));
             }
@@ -639,23 +608,27 @@ fn clear_hot_dir(hot: &Path) -> Result<(), StoreError> {
 }
 
 /// Unlinks what an earlier run left half made.
-fn remove_drafts(dir: &Path) -> Result<(), StoreError> {
-    let io = |e| StoreError::io("list", dir, e);
-    for entry in std::fs::read_dir(dir).map_err(io)? {
-        let path = entry.map_err(io)?.path();
+fn remove_drafts(storage: &dyn Storage, dir: &Path) -> Result<(), StoreError> {
+    for name in storage.list(dir).map_err(|e| StoreError::io("list", dir, e))? {
+        let path = dir.join(name);
         if path.extension().is_some_and(|e| e == "tmp") {
-            std::fs::remove_file(&path).map_err(|e| StoreError::io("unlink", &path, e))?;
+            storage.unlink(&path).map_err(|e| StoreError::io("unlink", &path, e))?;
         }
     }
     Ok(())
 }
 
 /// Log id, segment size and confirmed position of a directory that holds segments only.
-fn identity_from_segment(dir: &Path, log: LogIndex) -> Result<Option<(u64, u64, u64)>, StoreError> {
-    let Some(&index) = list(dir, log)?.first() else { return Ok(None) };
+fn identity_from_segment(
+    storage: &dyn Storage,
+    dir: &Path,
+    log: LogIndex,
+) -> Result<Option<(u64, u64, u64)>, StoreError> {
+    let Some(&index) = list(storage, dir, log)?.first() else { return Ok(None) };
     let path = dir.join(file_name(log, index));
     let mut header = [0; SEGMENT_HEADER_BYTES];
-    File::open(&path)
+    storage
+        .open(&path, OpenMode::Read)
         .and_then(|f| f.read_exact_at(&mut header, 0))
         .map_err(|e| StoreError::io("read", &path, e))?;
     let (log_id, _, segment_bytes) = read_header(&header, log, &path)?;
@@ -664,15 +637,4 @@ fn identity_from_segment(dir: &Path, log: LogIndex) -> Result<Option<(u64, u64, 
         return Err(StoreError::NotALog { path, why });
     }
     Ok(Some((log_id, segment_bytes, 0)))
-}
-
-/// A number of this boot of the machine, 0 = unknown.
-fn boot() -> u64 {
-    match std::fs::read("/proc/sys/kernel/random/boot_id") {
-        Ok(id) => {
-            let (low, high) = id.split_at(id.len() / 2);
-            u64::from(crc32c::crc32c(low)) << 32 | u64::from(crc32c::crc32c(high))
-        }
-        Err(_) => 0, // no /proc: then nothing tells boots apart
-    }
 }

@@ -17,6 +17,7 @@ mod record;
 mod recovery;
 mod retire;
 mod segment;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -30,6 +31,7 @@ pub use reader::Reader;
 pub use record::{HEADER_BYTES, KIND_PAD, RECORD_ALIGN, RECORD_BYTES_MAX, Record, record_bytes};
 pub use recovery::{Cut, Recovered};
 pub use retire::{Retired, retire_ended_days};
+pub use storage::{FileStorage, FileSystem, Mapping, OpenMode, Storage, StorageFile, files};
 pub use writer::{Appended, Writer};
 
 use crate::planted::{self, Bug};
@@ -62,8 +64,10 @@ impl LogIndex {
 }
 
 /// Where a log lies and how it is cut into files.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct LogOptions {
+    /// Where all of it lies.
+    pub storage: Arc<dyn Storage>,
     /// Which log.
     pub log: LogIndex,
     /// Directory of the hot segments; `None` when only the archive is read.

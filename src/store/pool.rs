@@ -5,10 +5,8 @@
 //! its way from one segment to the next. The pool keeps every mapping alive until its file is
 //! unlinked and nobody else holds it, so the munmap is the preparing thread's too.
 
-use super::Control;
 use super::segment::Segment;
-use std::fs::File;
-use std::os::fd::AsRawFd;
+use super::{Control, StorageFile};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -27,18 +25,14 @@ pub(super) enum Lookup {
 /// still write (writers, archiver, preparer reach it through the pool), not only by `Day`.
 pub(super) struct Hold {
     pub(super) control: Arc<Control>,
-    pub(super) locks: [File; 2],
+    pub(super) locks: [Box<dyn StorageFile>; 2],
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         self.control.end();
         for lock in &self.locks {
-            // Closing is not enough: a child process between fork and exec still has the descriptor,
-            // and the lock with it.
-            // SAFETY: plain system call on a descriptor that is still open. Its failure would leave
-            // what closing does.
-            unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_UN) };
+            lock.unlock();
         }
     }
 }

@@ -37,7 +37,8 @@ impl Preparer {
         let mut prepared = Vec::with_capacity(2);
         for log in logs {
             let hot = log.options.hot.as_deref().expect("a log opened for writing");
-            let first_hot = list(hot, log.options.log)?.first().copied().unwrap_or(0);
+            let first_hot =
+                list(&*log.options.storage, hot, log.options.log)?.first().copied().unwrap_or(0);
             prepared.push(PreparedLog {
                 log: log.clone(),
                 draft: None,
@@ -132,7 +133,7 @@ impl PreparedLog {
         let options = &self.log.options;
         let hot = options.hot.as_deref().expect("a log opened for writing");
         let path = hot.join(file_name(options.log, self.first_hot));
-        match std::fs::remove_file(&path) {
+        match options.storage.unlink(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StoreError::io("unlink", &path, error));
             }

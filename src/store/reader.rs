@@ -252,7 +252,11 @@ impl Reader {
         }
         let mut last = 0;
         for dir in [&options.hot, &options.archive].into_iter().flatten() {
-            last = last.max(super::segment::list(dir, options.log)?.last().map_or(0, |i| i + 1));
+            last = last.max(
+                super::segment::list(&*options.storage, dir, options.log)?
+                    .last()
+                    .map_or(0, |i| i + 1),
+            );
         }
         Ok(last)
     }

@@ -7,10 +7,8 @@
 use super::confirmed::ConfirmedFile;
 use super::reader::open_file;
 use super::segment::{SEGMENT_HEADER_BYTES, Segment, file_name, list, sync_dir};
-use super::{Damage, Log, LogOptions, Mark, ReadError, Reader, StoreError};
+use super::{Damage, Log, LogOptions, Mark, OpenMode, ReadError, Reader, Storage, StoreError};
 use crate::types::{Nanos, Seq};
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,7 +62,7 @@ pub(super) fn recover(log: &Log) -> Result<Recovered, StoreError> {
         walk = prefer_archive(&mut log, &hot, walk)?;
     }
     let walk = walk?;
-    let hot_segments = list(&hot, options.log)?;
+    let hot_segments = list(&*options.storage, &hot, options.log)?;
     let from_archive = hot_segments.is_empty() && walk.next_seq > 1;
 
     let (index, offset) = options.split(walk.position);
@@ -165,7 +163,7 @@ fn damaged(log: &Log, walk: &Walk, confirmed: u64) -> StoreError {
 fn place(options: &LogOptions, index: u64) -> PathBuf {
     let name = file_name(options.log, index);
     let mut dirs = [&options.hot, &options.archive].into_iter().flatten().map(|d| d.join(&name));
-    dirs.find(|p| p.exists()).unwrap_or_else(|| name.into())
+    dirs.find(|p| options.storage.exists(p)).unwrap_or_else(|| name.into())
 }
 
 /// After a reboot a hot tier on a disk (degraded) holds whatever the kernel had written back. The
@@ -190,8 +188,8 @@ fn prefer_archive(
     if hot_is_longer {
         return Ok(with_hot);
     }
-    for index in list(hot, log.options.log)?.into_iter().rev() {
-        unlink(&hot.join(file_name(log.options.log, index)))?;
+    for index in list(&*log.options.storage, hot, log.options.log)?.into_iter().rev() {
+        unlink(&*log.options.storage, &hot.join(file_name(log.options.log, index)))?;
     }
     Ok(archived)
 }
@@ -202,7 +200,7 @@ fn prefer_archive(
 fn refuse_later_records(log: &Log, index: u64, walk: &Walk) -> Result<(), StoreError> {
     let options = &log.options;
     for dir in [&options.hot, &options.archive].into_iter().flatten() {
-        for later in list(dir, options.log)?.into_iter().filter(|&i| i > index) {
+        for later in list(&*options.storage, dir, options.log)?.into_iter().filter(|&i| i > index) {
             let Some(segment) = Segment::open(dir, options, later, false)? else { continue };
             if segment.header(SEGMENT_HEADER_BYTES, true).is_ok() {
                 return Err(damaged(log, walk, later * options.segment_bytes));
@@ -219,8 +217,9 @@ fn clear_hot(
     index: u64,
     offset: usize,
 ) -> Result<bool, StoreError> {
-    for later in list(hot, options.log)?.into_iter().rev().filter(|&i| i > index) {
-        unlink(&hot.join(file_name(options.log, later)))?;
+    let storage = &*options.storage;
+    for later in list(storage, hot, options.log)?.into_iter().rev().filter(|&i| i > index) {
+        unlink(storage, &hot.join(file_name(options.log, later)))?;
     }
     match Segment::open(hot, options, index, true)? {
         // SAFETY: no writer is open in this process, the data directory's lock keeps others out, and
@@ -237,22 +236,21 @@ fn clear_archive(
     index: u64,
     offset: usize,
 ) -> Result<bool, StoreError> {
-    let later: Vec<u64> = list(dir, options.log)?.into_iter().filter(|&i| i > index).collect();
+    let storage = &*options.storage;
+    let later: Vec<u64> =
+        list(storage, dir, options.log)?.into_iter().filter(|&i| i > index).collect();
     for &later in later.iter().rev() {
-        unlink(&dir.join(file_name(options.log, later)))?;
+        unlink(storage, &dir.join(file_name(options.log, later)))?;
     }
     if !later.is_empty() {
-        sync_dir(dir)?;
+        sync_dir(storage, dir)?;
     }
     let path = dir.join(file_name(options.log, index));
-    if !path.exists() {
+    if !storage.exists(&path) {
         return Ok(false);
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(|e| StoreError::io("open", &path, e))?;
+    let file =
+        storage.open(&path, OpenMode::Write).map_err(|e| StoreError::io("open", &path, e))?;
     let mut cleared = false;
     let mut block = [0u8; 64 << 10];
     let zeros = [0u8; 64 << 10];
@@ -273,8 +271,8 @@ fn clear_archive(
     Ok(cleared)
 }
 
-fn unlink(path: &Path) -> Result<(), StoreError> {
-    std::fs::remove_file(path).map_err(|e| StoreError::io("unlink", path, e))
+fn unlink(storage: &dyn Storage, path: &Path) -> Result<(), StoreError> {
+    storage.unlink(path).map_err(|e| StoreError::io("unlink", path, e))
 }
 
 /// Sets archived and confirmed marks to what the archive holds for sure.
@@ -284,7 +282,7 @@ fn confirm(log: &Log, walk: &Walk, from_archive: bool) -> Result<(), StoreError>
     let end = Mark { seq: Seq(walk.next_seq - 1), position: walk.position };
     control.lower_committed(log.options.log, end);
     let Some(dir) = &log.options.archive else { return Ok(()) };
-    let mut file = ConfirmedFile::open(dir, log.options.log)?;
+    let mut file = ConfirmedFile::open(&*log.options.storage, dir, log.options.log)?;
     if from_archive && walk.position > file.state().position {
         // All that was read came from the archive, and `clear_archive` has just synced its last
         // file. The one before it was synced before the last was begun.
@@ -304,7 +302,7 @@ fn lower_confirmed(log: &Log, mark: Mark) -> Result<(), StoreError> {
     let Some(control) = &log.control else { return Ok(()) };
     control.lower_committed(log.options.log, mark);
     let Some(dir) = &log.options.archive else { return Ok(()) };
-    let mut file = ConfirmedFile::open(dir, log.options.log)?;
+    let mut file = ConfirmedFile::open(&*log.options.storage, dir, log.options.log)?;
     if file.state().position > mark.position {
         file.store(log.options.log, mark.position, mark.seq.0)?;
     }

@@ -5,7 +5,9 @@
 //! retired stays as it is, and is told.
 
 use super::day::{is_date, read_hot_note};
-use super::{ArchiverOptions, Control, Day, DaySpec, LogIndex, Mark, StoreError, confirmed};
+use super::{
+    ArchiverOptions, Control, Day, DaySpec, LogIndex, Mark, Storage, StoreError, confirmed,
+};
 use crate::types::{Nanos, Seq};
 use std::path::{Path, PathBuf};
 
@@ -25,15 +27,15 @@ pub struct Retired {
 /// did not end in good order.
 pub fn retire_ended_days(spec: &DaySpec, now: Nanos) -> Vec<Retired> {
     let mut retired = Vec::new();
-    let Ok(entries) = std::fs::read_dir(&spec.data) else { return retired };
-    let mut dates: Vec<String> =
-        entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    let storage = &*spec.storage;
+    let Ok(names) = storage.list(&spec.data) else { return retired };
+    let mut dates: Vec<String> = names.into_iter().filter_map(|n| n.into_string().ok()).collect();
     dates.retain(|date| is_date(date) && date[..10] < spec.date[..10.min(spec.date.len())]);
     dates.sort();
     for date in dates {
         let day = spec.data.join(&date);
-        let Ok(Some(hot)) = read_hot_note(&day) else { continue };
-        if !belongs(&day, &hot) {
+        let Ok(Some(hot)) = read_hot_note(storage, &day) else { continue };
+        if !belongs(storage, &day, &hot) {
             continue;
         }
         let outcome = retire(&DaySpec { date, archive: true, ..spec.clone() }, &hot, now);
@@ -46,10 +48,10 @@ pub fn retire_ended_days(spec: &DaySpec, now: Nanos) -> Vec<Retired> {
 }
 
 /// True when `hot` is there and holds the logs of `day`: a note may be older than what it points to.
-fn belongs(day: &Path, hot: &Path) -> bool {
-    let page = Control::open(hot, false).ok().flatten();
+fn belongs(storage: &dyn Storage, day: &Path, hot: &Path) -> bool {
+    let page = Control::open(storage, hot, false).ok().flatten();
     let log = LogIndex::Command;
-    let known = confirmed::read(day, log).ok().flatten();
+    let known = confirmed::read(storage, day, log).ok().flatten();
     page.is_some_and(|page| known.is_some_and(|known| known.log_id == page.log_id(log)))
 }
 

@@ -6,13 +6,10 @@
 //! process that maps it would die of SIGBUS or read other bytes than it was promised.
 
 use super::record::{HEADER_BYTES, Header, KIND_PAD, RECORD_ALIGN, checksum};
-use super::{Damage, LogIndex, LogOptions, StoreError};
-use memmap2::{MmapOptions, MmapRaw};
-use std::fs::{File, OpenOptions};
+use super::{Damage, LogIndex, LogOptions, Mapping, OpenMode, Storage, StorageFile, StoreError};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes before the first record.
@@ -30,15 +27,18 @@ pub(super) fn file_name(log: LogIndex, index: u64) -> String {
 }
 
 /// Indices of the segments of `log` in `dir`, ascending; none when the directory does not exist.
-pub(super) fn list(dir: &Path, log: LogIndex) -> Result<Vec<u64>, StoreError> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
+pub(super) fn list(
+    storage: &dyn Storage,
+    dir: &Path,
+    log: LogIndex,
+) -> Result<Vec<u64>, StoreError> {
+    let names = match storage.list(dir) {
+        Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::io("list", dir, error)),
     };
     let mut found = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(|e| StoreError::io("list", dir, e))?.file_name();
+    for name in names {
         let index = name
             .to_str()
             .and_then(|n| n.strip_prefix(log.name()))
@@ -129,8 +129,8 @@ pub(super) fn check_header(
 
 /// A mapped segment.
 pub(super) struct Segment {
-    map: MmapRaw,
-    /// Bytes mapped, a multiple of 32; less than `segment_bytes` only for a file cut short.
+    map: Mapping,
+    /// Bytes used, a multiple of 32; less than `segment_bytes` only for a file cut short.
     bytes: usize,
     index: u64,
     path: PathBuf,
@@ -146,12 +146,13 @@ impl Segment {
         writable: bool,
     ) -> Result<Option<Segment>, StoreError> {
         let path = dir.join(file_name(options.log, index));
-        let file = match OpenOptions::new().read(true).write(writable).open(&path) {
+        let mode = if writable { OpenMode::Write } else { OpenMode::Read };
+        let file = match options.storage.open(&path, mode) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::io("open", &path, error)),
         };
-        let len = file.metadata().map_err(|e| StoreError::io("stat", &path, e))?.len();
+        let len = file.len().map_err(|e| StoreError::io("stat", &path, e))?;
         if len < SEGMENT_HEADER_BYTES as u64 {
             let why = "shorter than a segment header".into();
             return Err(StoreError::NotALog { path, why });
@@ -161,10 +162,7 @@ impl Segment {
             return Err(StoreError::NotALog { path, why });
         }
         let bytes = len.min(options.segment_bytes) as usize / RECORD_ALIGN * RECORD_ALIGN;
-        let mut map = MmapOptions::new();
-        map.len(bytes);
-        let map = if writable { map.map_raw(&file) } else { map.map_raw_read_only(&file) };
-        let map = map.map_err(|e| StoreError::io("map", &path, e))?;
+        let map = file.map(bytes, writable).map_err(|e| StoreError::io("map", &path, e))?;
         let segment = Segment { map, bytes, index, path, writable };
         check_header(segment.published(0, HEADER_USED), options, index, &segment.path)?;
         Ok(Some(segment))
@@ -192,7 +190,7 @@ impl Segment {
         if offset == self.bytes {
             return Err(Damage::Absent);
         }
-        let base = self.map.as_mut_ptr();
+        let base = self.map.base();
         // SAFETY: offset is a multiple of 32 below `bytes`, itself a multiple of 32, so the header's
         // 32 bytes lie inside the mapping and each field is aligned. `len` is only ever accessed
         // as an atomic; Acquire pairs with the writer's Release in `Segment::publish`, so all other
@@ -237,7 +235,7 @@ impl Segment {
         // SAFETY: inside the mapping, which lives as long as `self`. Callers ask only for the
         // segment header, for records whose length they read with Acquire, or at recovery, when
         // there is no writer: bytes that nobody writes any more.
-        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(offset), len) }
+        unsafe { std::slice::from_raw_parts(self.map.base().add(offset), len) }
     }
 
     /// Writes a record at `offset` and publishes it.
@@ -256,7 +254,7 @@ impl Segment {
         assert!(self.writable && offset >= SEGMENT_HEADER_BYTES);
         assert!(offset.is_multiple_of(RECORD_ALIGN) && offset <= self.bytes);
         assert!(len >= HEADER_BYTES && len <= self.bytes - offset);
-        let base = self.map.as_mut_ptr();
+        let base = self.map.base();
         // SAFETY: asserted to lie inside a writable mapping, fields aligned as in `header`. By the
         // caller's promise nobody reads these bytes before the store of `len`, whose Release pairs
         // with the readers' Acquire, and nobody else writes them.
@@ -288,7 +286,7 @@ impl Segment {
             return false;
         }
         // SAFETY: inside the writable mapping; by the caller's promise nobody else touches it.
-        unsafe { self.map.as_mut_ptr().add(offset).write_bytes(0, self.bytes - offset) };
+        unsafe { self.map.base().add(offset).write_bytes(0, self.bytes - offset) };
         true
     }
 
@@ -300,7 +298,7 @@ impl Segment {
         assert!(self.writable && offset <= self.bytes && bytes.len() <= self.bytes - offset);
         // SAFETY: inside the writable mapping, and disjoint: `bytes` is memory of its own.
         unsafe {
-            let to = self.map.as_mut_ptr().add(offset);
+            let to = self.map.base().add(offset);
             to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         }
     }
@@ -309,7 +307,8 @@ impl Segment {
 /// A segment in the making, under another name until it is complete.
 pub(super) struct Draft {
     segment: Segment,
-    file: File,
+    file: Box<dyn StorageFile>,
+    storage: Arc<dyn Storage>,
     final_path: PathBuf,
     done: u64,
 }
@@ -323,18 +322,13 @@ impl Draft {
             let path = path.clone();
             move |error| StoreError::io(operation, &path, error)
         };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(io("create"))?;
+        let storage = Arc::clone(&options.storage);
+        let file = storage.open(&path, OpenMode::Create).map_err(io("create"))?;
         file.set_len(options.segment_bytes).map_err(io("extend"))?;
         let bytes = options.segment_bytes as usize;
-        let map = MmapOptions::new().len(bytes).map_raw(&file).map_err(io("map"))?;
+        let map = file.map(bytes, true).map_err(io("map"))?;
         let segment = Segment { map, bytes, index, path, writable: true };
-        Ok(Draft { segment, file, final_path, done: 0 })
+        Ok(Draft { segment, file, storage, final_path, done: 0 })
     }
 
     /// Allocates and touches the next `bytes`, so that the writer meets no page fault; true when the
@@ -343,9 +337,10 @@ impl Draft {
         let total = self.segment.bytes as u64;
         let chunk = bytes.min(total - self.done);
         if chunk > 0 {
-            allocate(&self.file, self.done, chunk)
+            self.file
+                .allocate(self.done, chunk)
                 .map_err(|e| StoreError::io("allocate", &self.segment.path, e))?;
-            let base = self.segment.map.as_mut_ptr();
+            let base = self.segment.map.base();
             for at in (self.done..self.done + chunk).step_by(PAGE_BYTES as usize) {
                 // SAFETY: inside the writable mapping of a file that nobody else knows; the page is
                 // allocated and zero. Volatile: the store is wanted for its page fault.
@@ -359,7 +354,7 @@ impl Draft {
     /// Gives it up, and its space.
     pub(super) fn discard(self) {
         // A file that stays is truncated by the next attempt, or removed by the next start.
-        let _ = std::fs::remove_file(&self.segment.path);
+        let _ = self.storage.unlink(&self.segment.path);
     }
 
     /// Completes the segment with records from `prefix` (bytes from offset 4096 on) and makes it
@@ -375,43 +370,15 @@ impl Draft {
             self.segment.copy_in(0, &header_bytes(options, self.segment.index));
             self.segment.copy_in(SEGMENT_HEADER_BYTES, prefix);
         }
-        std::fs::rename(&self.segment.path, &self.final_path)
+        self.storage
+            .rename(&self.segment.path, &self.final_path)
             .map_err(|e| StoreError::io("rename", &self.segment.path, e))?;
         self.segment.path = self.final_path;
         Ok(self.segment)
     }
 }
 
-/// Allocates blocks of `file`, never sparse: a hole would be filled by a write that can fail when
-/// the disk is full, and through a mapping that failure is a SIGBUS.
-pub(super) fn allocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
-    let (Ok(start), Ok(len)) = (libc::off_t::try_from(offset), libc::off_t::try_from(bytes)) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    loop {
-        // SAFETY: plain system call on a descriptor that `file` keeps open.
-        if unsafe { libc::fallocate(file.as_raw_fd(), 0, start, len) } == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR) => continue,
-            // A file system without fallocate: write the zeros.
-            Some(libc::EOPNOTSUPP) => break,
-            _ => return Err(error),
-        }
-    }
-    let zeros = [0u8; 64 << 10];
-    let mut at = offset;
-    while at < offset + bytes {
-        let len = (offset + bytes - at).min(zeros.len() as u64) as usize;
-        file.write_all_at(&zeros[..len], at)?;
-        at += len as u64;
-    }
-    Ok(())
-}
-
 /// Makes a creation, rename or unlink in `dir` durable.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| StoreError::io("sync", dir, e))
+pub(super) fn sync_dir(storage: &dyn Storage, dir: &Path) -> Result<(), StoreError> {
+    storage.sync_dir(dir).map_err(|e| StoreError::io("sync", dir, e))
 }

@@ -5,7 +5,7 @@ use super::segment::SEGMENT_HEADER_BYTES;
 use super::*;
 use crate::agent::Agent;
 use crate::types::{Nanos, Seq};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -164,8 +164,8 @@ fn rollover_unlinks_only_what_is_archived_and_readers_fall_back() {
         store.commit();
     }
     store.step();
-    let hot = segment::list(store.day.hot_dir(), LOG).unwrap();
-    let archived = segment::list(store.day.dir(), LOG).unwrap();
+    let hot = segment::list(&FileStorage, store.day.hot_dir(), LOG).unwrap();
+    let archived = segment::list(&FileStorage, store.day.dir(), LOG).unwrap();
     assert!(hot.len() <= spec.hot_segments_max, "{hot:?}");
     assert_eq!(archived.first(), Some(&0));
     assert!(archived.len() > 40);
@@ -211,7 +211,7 @@ fn full_when_nothing_can_be_unlinked_and_room_never_lies() {
     };
     assert_eq!(refused, Err(AppendError::Full));
     assert_eq!(store.writer.next_seq(), Seq(seq + 1), "a refused record leaves no trace");
-    assert_eq!(segment::list(store.day.hot_dir(), LOG).unwrap(), [0, 1, 2, 3]);
+    assert_eq!(segment::list(&FileStorage, store.day.hot_dir(), LOG).unwrap(), [0, 1, 2, 3]);
     assert!(store.day.control().backlog(LOG).percent() >= Backlog::HALT_PERCENT);
     store.commit();
     let mut reader = store.day.log(LOG).reader().unwrap();
@@ -615,7 +615,7 @@ fn a_failed_fdatasync_is_final() {
     store.append(2).unwrap();
     store.step();
     assert_eq!(store.day.control().archive_failed(), Some(libc::EIO));
-    store.archiver.fail_syncs(File::sync_data);
+    store.archiver.fail_syncs(|file| file.sync_data());
     store.append(3).unwrap();
     store.step();
     assert_eq!(store.day.control().archived(LOG).seq, Seq(1), "never retried as if ok");

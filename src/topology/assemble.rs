@@ -22,7 +22,7 @@ use crate::retransmitter::{self, Retransmitter, RetransmitterConfig};
 use crate::ring::ring;
 use crate::sequencer::inbound::{Inbound, InboundOptions};
 use crate::sequencer::outbound::Outbound;
-use crate::store::{ArchiverOptions, Cut, Day, LogIndex, Medium, Preparer};
+use crate::store::{ArchiverOptions, Cut, Day, LogIndex, Medium, Preparer, Storage};
 use crate::timer::{self, Timer};
 use crate::types::*;
 use std::os::fd::RawFd;
@@ -58,6 +58,8 @@ pub struct Ports {
 pub struct Surroundings<C> {
     /// Time.
     pub clock: C,
+    /// Files of the logs.
+    pub storage: Arc<dyn Storage>,
     /// Root of the hot tier of a day that begins.
     pub hot: PathBuf,
     /// Network.
@@ -134,9 +136,9 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     config: &Config,
     surroundings: Surroundings<C>,
 ) -> Result<Assembly, StartError> {
-    let Surroundings { clock, hot, ports, mut entropy } = surroundings;
+    let Surroundings { clock, storage, hot, ports, mut entropy } = surroundings;
     let begun = clock.now();
-    let mut day = open_day(config, &hot, begun)?;
+    let mut day = open_day(config, storage, &hot, begun)?;
     let (genesis, configuration_differs) = day.genesis(config, clock.now(), draw(&mut entropy)?)?;
     if day.found > RECOVERY_TOLD {
         tracing::info!("recovery: replaying {} commands of the day", day.found);

@@ -11,7 +11,7 @@ use crate::engine::EngineError;
 use crate::exchange::command::kind;
 use crate::exchange::genesis::Genesis;
 use crate::store::{
-    Archiver, CommitPolicy, Control, Cut, Day, DaySpec, LogIndex, Medium, Recovered,
+    Archiver, CommitPolicy, Control, Cut, Day, DaySpec, LogIndex, Medium, Recovered, Storage,
     retire_ended_days,
 };
 use crate::types::*;
@@ -34,13 +34,19 @@ pub(super) struct OpenDay {
 
 /// Opens the day that `now` falls into and recovers both logs. Hot tiers of days that are over are
 /// given back.
-pub(super) fn open_day(config: &Config, hot: &Path, now: Nanos) -> Result<OpenDay, StartError> {
+pub(super) fn open_day(
+    config: &Config,
+    storage: Arc<dyn Storage>,
+    hot: &Path,
+    now: Nanos,
+) -> Result<OpenDay, StartError> {
     let (days, _) = config.trading_day(now);
     let mut date = date_text(days);
     if config.incarnation != b'A' {
         date = format!("{date}-{}", config.incarnation as char);
     }
     let spec = DaySpec {
+        storage,
         data: config.data.clone(),
         hot: hot.to_path_buf(),
         name: config.name.text(),

@@ -5,7 +5,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, HotTier};
 use crate::gateway::Entropy;
 use crate::net::{AnyPort, LossyPort, UdpPort};
-use crate::store::memory_free_bytes;
+use crate::store::{files, memory_free_bytes};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub(super) fn surroundings(
         HotTier::Directory(path) => path.clone(),
         HotTier::Auto => auto_hot_tier(config),
     };
-    Ok(Surroundings { clock, hot, ports, entropy })
+    Ok(Surroundings { clock, storage: files(), hot, ports, entropy })
 }
 
 impl Ports {

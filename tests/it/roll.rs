@@ -66,6 +66,7 @@ fn surroundings(
     let feed = &config.feed;
     Surroundings {
         clock: clock.clone(),
+        storage: rialto::store::files(),
         hot: dir.join("hot"),
         ports: Ports {
             gateway: AnyPort::Memory(network.bind(config.gateway.listen).unwrap()),
