@@ -162,6 +162,8 @@ def words(report):
     if letter == b"C":
         return "canceled: order %d loses %d shares, reason %s" % (
             struct.unpack(">II", body[:8]) + (chr(body[8]),))
+    if letter == b"I":
+        return "cancel refused: order %d stays" % struct.unpack(">I", body[:4])
     if letter == b"J":
         return "rejected: order %d, reason 0x%04X" % struct.unpack(">IH", body[:6])
     if letter == b"U":

@@ -178,6 +178,7 @@ fn apply(
     status.set_continue_wanted(exchange.continue_wanted());
     match command {
         Command::Phase(phase) => status.set_phase(*phase),
+        Command::Mode(_) => status.set_mode(exchange.mode()),
         Command::EndOfDay => status.set_day_ended(),
         Command::Continue => status.count_continue(),
         _ => {}

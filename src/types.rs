@@ -210,7 +210,7 @@ pub enum RejectReason {
     DestinationClosed = 0x0002,
     /// Display other than Y or N (attribution is not offered).
     Display = 0x0003,
-    /// Symbol halted.
+    /// Symbol halted, or the whole venue.
     Halted = 0x0007,
     /// Side other than B or S.
     Side = 0x0009,
@@ -234,6 +234,8 @@ pub enum RejectReason {
     MaxNotional = 0x001F,
     /// Not enough free cash or shares.
     AggregateExposure = 0x0020,
+    /// The venue takes cancels only just now. The standard's name: restricted stock.
+    CancelsOnly = 0x0022,
     /// Time in force, cross, ISO, minimum quantity not offered.
     OrderType = 0x0024,
     /// The account's limit on shares of this symbol and day is used up.

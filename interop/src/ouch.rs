@@ -131,6 +131,7 @@ pub fn ours(report: &Outbound) -> Option<Fields> {
             ("reason", format!("{:#06x}", m.reason)),
             ("cl_ord_id", m.cl_ord_id.text()),
         ]),
+        Outbound::CancelRefused(m) => f.push(("I urn", m.urn.0.to_string())),
         Outbound::QueryResponse(m) => f.push(("Q next_urn", m.next_urn.to_string())),
         Outbound::NotApplied(_) => return None,
     }
@@ -226,6 +227,11 @@ pub fn by_slouch(block: &[u8]) -> Result<Fields> {
         OuchResponse::AccountQueryResponse(m) => {
             let mut f = time(m.timestamp())?;
             f.push(("Q next_urn", m.next_user_ref_num().val().to_string()));
+            f
+        }
+        OuchResponse::CancelRejected(m) => {
+            let mut f = time(m.timestamp())?;
+            f.push(("I urn", m.user_ref_num().val().to_string()));
             f
         }
         other => bail!("slouch read something else: {other:?}"),

@@ -213,6 +213,7 @@ pub const REASONS: [RejectReason; 18] = [
     RejectReason::SharesThreshold,
     RejectReason::MaxNotional,
     RejectReason::AggregateExposure,
+    RejectReason::CancelsOnly,
     RejectReason::OrderType,
     RejectReason::VolumeLimit,
     RejectReason::FatFinger,
@@ -228,7 +229,7 @@ pub fn reports(seed: u64, count: usize) -> Vec<ouch::Outbound> {
             let urn = Urn(random.bits() as u32);
             let quantity = Quantity(random.quantity());
             let price = Price(random.price());
-            match random.below(8) {
+            match random.below(9) {
                 0 => ouch::Outbound::SystemEvent(ouch::SystemEvent {
                     timestamp,
                     code: random.letter(b"SE"),
@@ -295,6 +296,7 @@ pub fn reports(seed: u64, count: usize) -> Vec<ouch::Outbound> {
                     timestamp,
                     next_urn: urn.0,
                 }),
+                7 => ouch::Outbound::CancelRefused(ouch::CancelRefused { timestamp, urn }),
                 _ => ouch::Outbound::NotApplied(ouch::NotApplied {
                     timestamp,
                     from: random.bits(),

@@ -1,6 +1,6 @@
 //! EngineStatus: where the engine stands.
 
-use crate::exchange::command::Phase;
+use crate::exchange::command::{Mode, Phase};
 use crate::types::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -16,6 +16,7 @@ pub struct EngineStatus {
     continues: AtomicU64,
     continue_wanted: AtomicBool,
     phase: AtomicU8,
+    mode: AtomicU8,
     day_ended: AtomicBool,
     live: AtomicBool,
 }
@@ -70,6 +71,11 @@ impl EngineStatus {
         }
     }
 
+    /// Mode that the last Mode command set; Normal before the first.
+    pub fn mode(&self) -> Mode {
+        Mode::from_byte(self.mode.load(Ordering::Acquire)).unwrap_or_default()
+    }
+
     /// True once EndOfDay was applied.
     pub fn day_ended(&self) -> bool {
         self.day_ended.load(Ordering::Acquire)
@@ -105,6 +111,11 @@ impl EngineStatus {
     /// The phase changed. Engine only.
     pub fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// The mode changed. Engine only.
+    pub fn set_mode(&self, mode: Mode) {
+        self.mode.store(mode as u8, Ordering::Release);
     }
 
     /// EndOfDay was applied. Engine only.

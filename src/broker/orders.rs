@@ -113,6 +113,11 @@ pub enum Change {
         /// `RejectReason` number.
         reason: u16,
     },
+    /// A cancel was refused; no order changed.
+    CancelRefused {
+        /// The order that stays.
+        urn: Urn,
+    },
     /// A report about an order that is not known here: tracking began after its Accepted.
     Unknown(Urn),
 }
@@ -213,6 +218,7 @@ impl OwnOrders {
                 Some(Change::Canceled { order, decrement: m.decrement, reason: m.reason })
             }
             Outbound::Rejected(m) => Some(Change::Rejected { urn: m.urn, reason: m.reason }),
+            Outbound::CancelRefused(m) => Some(Change::CancelRefused { urn: m.urn }),
             Outbound::SystemEvent(_) | Outbound::QueryResponse(_) | Outbound::NotApplied(_) => None,
         }
     }

@@ -95,6 +95,9 @@ impl fmt::Display for Words<'_> {
             Outbound::Rejected(m) => {
                 write!(f, "rejected: order {}: {}", m.urn.0, reject_text(m.reason))
             }
+            Outbound::CancelRefused(m) => {
+                write!(f, "cancel refused: order {} stays: the venue is halted", m.urn.0)
+            }
             Outbound::QueryResponse(m) => write!(f, "next reference: {}", m.next_urn),
             Outbound::NotApplied(m) if m.count == 1 => {
                 write!(f, "not applied: message {} was lost or not understood", m.from)
@@ -123,10 +126,10 @@ pub fn cancel_text(reason: u8) -> &'static str {
 
 /// Why an order was refused, and what mends it. Source: `ouch.md`, reject reasons.
 pub fn reject_text(reason: u16) -> &'static str {
-    const REASONS: [(RejectReason, &str); 18] = [
+    const REASONS: [(RejectReason, &str); 19] = [
         (RejectReason::DestinationClosed, "the market is closed, or entry is closed just now"),
         (RejectReason::Display, "display must be Y or N"),
-        (RejectReason::Halted, "the symbol is halted"),
+        (RejectReason::Halted, "the symbol or the venue is halted"),
         (RejectReason::Side, "side must be B or S"),
         (RejectReason::ProcessingError, "a table of the exchange is full; try later"),
         (RejectReason::FirmNotAuthorised, "the account is unknown or not this firm's"),
@@ -138,6 +141,7 @@ pub fn reject_text(reason: u16) -> &'static str {
         (RejectReason::SharesThreshold, "more shares than the account may order at once"),
         (RejectReason::MaxNotional, "more money than the account may order at once"),
         (RejectReason::AggregateExposure, "not enough free cash or shares on the account"),
+        (RejectReason::CancelsOnly, "the venue takes cancels only just now"),
         (RejectReason::OrderType, "this order type is not offered"),
         (RejectReason::VolumeLimit, "the account's shares for today are used up"),
         (RejectReason::FatFinger, "price is outside the symbol's band"),

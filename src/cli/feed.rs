@@ -507,6 +507,7 @@ fn picture(
     let state = match state {
         b'T' => "trading",
         b'H' => "halted",
+        b'P' => "paused",
         _ => "state unknown",
     };
     let _ = writeln!(

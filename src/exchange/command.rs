@@ -28,6 +28,8 @@ pub mod kind {
     pub const CONTINUE: u16 = 9;
     /// The day is over.
     pub const END_OF_DAY: u16 = 10;
+    /// What the whole exchange takes changes.
+    pub const MODE: u16 = 11;
 }
 
 /// The gateway's verdict on a block (session.md 8).
@@ -249,6 +251,52 @@ layout! {
     }
 }
 
+/// What the whole exchange takes, whatever the phase. Logins, reports, replay and repair go on in each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[repr(u8)]
+pub enum Mode {
+    /// Everything.
+    #[default]
+    Normal = 0,
+    /// Cancels; nothing that may match or rest.
+    CancelOnly = 1,
+    /// Neither orders nor cancels.
+    Halt = 2,
+}
+
+impl Mode {
+    /// From a log's byte or a shared word.
+    #[inline]
+    pub fn from_byte(byte: u8) -> Option<Mode> {
+        match byte {
+            0 => Some(Mode::Normal),
+            1 => Some(Mode::CancelOnly),
+            2 => Some(Mode::Halt),
+            _ => None,
+        }
+    }
+
+    /// Why an order or a replace is refused in this mode; `None` = it is not.
+    #[inline(always)]
+    pub fn refuses(self) -> Option<RejectReason> {
+        match self {
+            Mode::Normal => None,
+            Mode::CancelOnly => Some(RejectReason::CancelsOnly),
+            Mode::Halt => Some(RejectReason::Halted),
+        }
+    }
+}
+
+layout! {
+    /// What the whole exchange takes changes.
+    pub struct ModeChange: 8 {
+        /// [`Mode`].
+        0 mode: u8,
+        /// Zero.
+        1 zero: [u8; 7],
+    }
+}
+
 layout! {
     /// A symbol is halted (`H`) or trades (`T`).
     pub struct SymbolState: 8 {
@@ -301,6 +349,8 @@ pub enum Command<'a> {
     Continue,
     /// [`kind::END_OF_DAY`].
     EndOfDay,
+    /// [`kind::MODE`].
+    Mode(Mode),
 }
 
 /// Longest payload of any command but Genesis: a ring slot holds it.
@@ -338,6 +388,7 @@ impl<'a> Command<'a> {
             kind::SYMBOL_STATE => Command::SymbolState(SymbolState::get(payload)?),
             kind::CONTINUE => Command::Continue,
             kind::END_OF_DAY => Command::EndOfDay,
+            kind::MODE => Command::Mode(Mode::from_byte(ModeChange::get(payload)?.mode)?),
             _ => return None,
         })
     }
@@ -400,6 +451,10 @@ impl<'a> Command<'a> {
             }
             Command::Continue => (kind::CONTINUE, 0),
             Command::EndOfDay => (kind::END_OF_DAY, 0),
+            Command::Mode(mode) => {
+                ModeChange { mode: *mode as u8, zero: [0; 7] }.put(out);
+                (kind::MODE, ModeChange::SIZE)
+            }
         }
     }
 }

@@ -20,6 +20,7 @@
 //! | Rejected | J | - |
 //! | NotApplied | N | - |
 //! | QueryResponse | Q | - |
+//! | CancelRefused | I | - |
 
 use crate::types::*;
 
@@ -78,7 +79,7 @@ layout! {
     pub struct TradingAction: 16 {
         /// Stock locate.
         0 locate: Locate,
-        /// ITCH state letter: H or T.
+        /// ITCH state letter: H, P or T.
         2 state: u8,
         /// Zero.
         3 zero: u8,
@@ -357,6 +358,14 @@ layout! {
     }
 }
 
+layout! {
+    /// A cancel was refused; the order stays as it is.
+    pub struct CancelRefused: 4 {
+        /// The order that should have been canceled.
+        0 urn: Urn,
+    }
+}
+
 macro_rules! events {
     ($($number:literal $name:ident),* $(,)?) => {
         /// What happened.
@@ -406,7 +415,7 @@ macro_rules! events {
 events! {
     1 System, 2 Directory, 3 TradingAction, 4 SessionMark, 5 LoggedIn, 6 SessionEnded, 7 Applied,
     8 Accepted, 9 Executed, 10 Rested, 11 Canceled, 12 Replaced, 13 Rejected, 14 NotApplied,
-    15 QueryResponse,
+    15 QueryResponse, 16 CancelRefused,
 }
 
 /// Longest event payload.

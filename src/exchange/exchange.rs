@@ -7,7 +7,7 @@
 use super::command::*;
 use super::event::*;
 use super::genesis::{Genesis, GenesisError};
-use super::market::{Day, Market};
+use super::market::{Day, Market, said_of};
 use super::matching::Books;
 use super::order_index::OrderIndex;
 use super::output::{Numbers, Output};
@@ -87,6 +87,7 @@ impl Exchange {
             (Day::Running, Command::SessionDown(m)) => session_down(state, &mut out, m),
             (Day::Running, Command::Phase(phase)) => change_phase(state, &mut out, *phase),
             (Day::Running, Command::SymbolState(m)) => symbol_state(state, &mut out, m),
+            (Day::Running, Command::Mode(mode)) => change_mode(state, &mut out, *mode),
             (Day::Running, Command::EndOfDay) => mass::end_day(state, &mut out),
             (Day::Running | Day::Ending(_), Command::Continue) => mass::go_on(state, &mut out),
             (Day::Before | Day::Ending(_) | Day::Over | Day::Running, _) => {}
@@ -96,12 +97,21 @@ impl Exchange {
     /// The state hash after the last command. O(sessions).
     pub fn state_hash(&self) -> u64 {
         let entities = self.state.wallet.sum().wrapping_add(self.state.orders_sum);
+        let entities = entities.wrapping_add(state_hash::mode(self.state.market.mode));
         state_hash::finish(self.numbers.chain, entities.wrapping_add(self.sessions.hash()))
     }
 
-    /// True while a mass action has work left: the sequencer issues `Command::Continue`.
+    /// True while a mass action has work left that may go on: the timer issues
+    /// `Command::Continue`.
     pub fn continue_wanted(&self) -> bool {
-        matches!(self.state.market.day, Day::Ending(_)) || self.sessions.waiting().is_some()
+        let market = &self.state.market;
+        matches!(market.day, Day::Ending(_))
+            || (self.sessions.waiting().is_some() && market.mode != Mode::Halt)
+    }
+
+    /// What the whole exchange takes.
+    pub fn mode(&self) -> Mode {
+        self.state.market.mode
     }
 
     /// The day's Genesis.
@@ -231,7 +241,7 @@ fn throttled<S: EventSink>(
             }
         }
         MessageBody::Cancel(m) => order_manager::cancel(state, out, slot, m),
-        MessageBody::Replace(m) => order_manager::cancel_replaced(state, out, slot, m.old_urn),
+        MessageBody::Replace(m) => order_manager::cancel_replaced(state, out, slot, m),
         MessageBody::Query | MessageBody::Unparsed(_) => {
             out.report(slot, false, NotApplied { from: seq, count: 1 });
         }
@@ -365,13 +375,30 @@ fn change_phase<S: EventSink>(state: &mut State, out: &mut Output<'_, S>, phase:
     }
 }
 
+/// The exchange's mode: every symbol that is not halted itself says its new state on the feed.
+fn change_mode<S: EventSink>(state: &mut State, out: &mut Output<'_, S>, mode: Mode) {
+    if state.market.mode == mode {
+        return;
+    }
+    state.market.mode = mode;
+    let (letter, reason) = said_of(mode);
+    for (locate, row) in state.market.symbols().filter(|(_, row)| !row.halted) {
+        let symbol = row.spec.symbol;
+        out.public(TradingAction { locate, state: letter, zero: 0, reason, symbol });
+    }
+}
+
 fn symbol_state<S: EventSink>(state: &mut State, out: &mut Output<'_, S>, m: &SymbolState) {
     if !matches!(m.state, b'H' | b'T') {
         return;
     }
+    let mode = state.market.mode;
     let Some(row) = state.market.symbol_mut(m.locate) else { return };
     row.halted = m.state == b'H';
     let symbol = row.spec.symbol;
-    let SymbolState { locate, state, reason, .. } = *m;
+    // A symbol that is let go trades as far as the exchange does.
+    let (state, reason) =
+        if row.halted || mode == Mode::Normal { (m.state, m.reason) } else { said_of(mode) };
+    let locate = m.locate;
     out.public(TradingAction { locate, state, zero: 0, reason, symbol });
 }

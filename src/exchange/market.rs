@@ -3,7 +3,7 @@
 //! Consumes Genesis, phase and symbol-state commands; produces lookups for the checks. Must not know
 //! orders or money.
 
-use super::command::Phase;
+use super::command::{Mode, Phase};
 use super::genesis::{Genesis, GenesisError, SymbolSpec};
 use super::names::Names;
 use crate::types::*;
@@ -28,10 +28,23 @@ pub(super) struct SymbolRow {
     pub(super) halted: bool,
 }
 
+/// ITCH reason of a state that the whole exchange is in: operations halt.
+const OPERATIONS: Alpha<4> = Alpha(*b"O1  ");
+
+/// What the feed says of a symbol that is not halted itself: state and reason.
+pub(super) fn said_of(mode: Mode) -> (u8, Alpha<4>) {
+    match mode {
+        Mode::Normal => (b'T', Alpha::BLANK),
+        Mode::CancelOnly => (b'P', OPERATIONS),
+        Mode::Halt => (b'H', OPERATIONS),
+    }
+}
+
 /// State of the market.
 pub(super) struct Market {
     pub(super) day: Day,
     pub(super) phase: Phase,
+    pub(super) mode: Mode,
     /// System `Q` was said.
     pub(super) opened: bool,
     /// System `M` was said.
@@ -68,6 +81,7 @@ impl Market {
         Ok(Market {
             day: Day::Before,
             phase: Phase::PreOpen,
+            mode: Mode::Normal,
             opened: false,
             closed: false,
             symbols: genesis

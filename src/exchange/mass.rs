@@ -4,7 +4,7 @@
 //! the sequencer issues while `continue_wanted`. Meanwhile the owner's entry is closed, so the work
 //! only shrinks.
 
-use super::command::Phase;
+use super::command::{Mode, Phase};
 use super::event::*;
 use super::market::Day;
 use super::order_manager::cancel_all;
@@ -24,6 +24,12 @@ pub(super) fn cancel_session<S: EventSink>(
 ) {
     if out.sessions.row(session).entry_closed {
         return; // one goes on already
+    }
+    if state.market.mode == Mode::Halt {
+        if out.sessions.row(session).open_orders > 0 {
+            out.sessions.wait(session); // for the end of the halt
+        }
+        return;
     }
     let mut budget = STEP_ORDERS;
     if !cancel_some(state, out, session, CancelReason::System, &mut budget)
@@ -47,6 +53,9 @@ pub(super) fn end_day<S: EventSink>(state: &mut State, out: &mut Output<'_, S>) 
 pub(super) fn go_on<S: EventSink>(state: &mut State, out: &mut Output<'_, S>) {
     if let Day::Ending(from) = state.market.day {
         return expire(state, out, from);
+    }
+    if state.market.mode == Mode::Halt {
+        return;
     }
     let mut budget = STEP_ORDERS;
     while let Some(session) = out.sessions.waiting() {

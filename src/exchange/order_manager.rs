@@ -5,7 +5,7 @@
 //! in `exchange.md`. Each is O(1) plus O(1) per match.
 
 use super::arena::{Order, order_ref};
-use super::command::{Cancel, Enter, Phase, Replace};
+use super::command::{Cancel, Enter, Mode, Phase, Replace};
 use super::event::*;
 use super::order_book::Match;
 use super::output::Output;
@@ -275,7 +275,7 @@ pub(super) fn replace<S: EventSink>(
     } else if state.market.phase != Phase::Open || state.market.symbol(old.locate).halted {
         Some(RejectReason::ReplaceNotAllowed)
     } else {
-        None
+        state.market.mode.refuses()
     };
     if let Some(reason) = refused {
         row.last_urn = m.urn;
@@ -342,6 +342,9 @@ pub(super) fn cancel<S: EventSink>(
     if keep >= order.open.0 {
         return;
     }
+    if state.market.mode == Mode::Halt {
+        return out.report(session, false, CancelRefused { urn: m.urn });
+    }
     if keep == 0 {
         return cancel_all(state, out, slot, CancelReason::User);
     }
@@ -355,16 +358,18 @@ pub(super) fn cancel<S: EventSink>(
     out.report(session, true, canceled);
 }
 
-/// A throttled replace: the old order is canceled if it is live.
+/// A throttled replace: the old order is canceled if it is live; in a halt it is refused like a cancel.
 pub(super) fn cancel_replaced<S: EventSink>(
     state: &mut State,
     out: &mut Output<'_, S>,
     session: SessionSlot,
-    old_urn: Urn,
+    m: &Replace,
 ) {
-    if let Some(slot) = state.index.get(&state.books.arena, session, old_urn) {
-        cancel_all(state, out, slot, CancelReason::System);
+    let Some(slot) = state.index.get(&state.books.arena, session, m.old_urn) else { return };
+    if state.market.mode == Mode::Halt {
+        return out.report(session, false, CancelRefused { urn: m.old_urn });
     }
+    cancel_all(state, out, slot, CancelReason::System);
 }
 
 /// Cancels all of a resting order and says so.

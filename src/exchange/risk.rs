@@ -66,6 +66,9 @@ pub(super) fn check_enter(
     if session.entry_closed || state.market.phase != Phase::Open {
         return Err(R::DestinationClosed);
     }
+    if let Some(reason) = state.market.mode.refuses() {
+        return Err(reason);
+    }
     let locate = state.market.locate(m.symbol).ok_or(R::Symbol)?;
     let symbol = state.market.symbol(locate);
     if symbol.halted {

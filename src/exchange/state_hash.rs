@@ -12,6 +12,7 @@
 //!
 //! Not a cryptographic hash: it finds faults, not forgers.
 
+use super::command::Mode;
 use super::event::{Event, EventBody};
 use crate::types::*;
 
@@ -101,6 +102,7 @@ fn fold_body(body: &EventBody) -> u64 {
         EventBody::Rejected(b) => fold!(b, Rejected),
         EventBody::NotApplied(b) => fold!(b, NotApplied),
         EventBody::QueryResponse(b) => fold!(b, QueryResponse),
+        EventBody::CancelRefused(b) => fold!(b, CancelRefused),
     }
 }
 
@@ -165,6 +167,11 @@ pub fn session(slot: SessionSlot, state: &SessionState) -> u64 {
     let a = mix(id ^ KEYS[5], state.next_client_seq ^ KEYS[13]);
     let b = mix(state.next_report ^ KEYS[6], state.last_urn.0 as u64 ^ KEYS[14]);
     mix(a ^ b.rotate_left(31), KEYS[15])
+}
+
+/// What the exchange's mode counts in the entity sum: nothing when it is Normal.
+pub fn mode(mode: Mode) -> u64 {
+    KEYS[15].wrapping_mul(mode as u64)
 }
 
 /// The state hash of a chain and an entity sum (orders, accounts, positions and every session).

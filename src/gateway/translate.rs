@@ -137,6 +137,9 @@ pub fn report_of(event: &Event, timestamp: u64) -> Option<Outbound> {
         EventBody::NotApplied(m) => {
             Outbound::NotApplied(ouch::NotApplied { timestamp, from: m.from, count: m.count })
         }
+        EventBody::CancelRefused(m) => {
+            Outbound::CancelRefused(ouch::CancelRefused { timestamp, urn: m.urn })
+        }
         EventBody::QueryResponse(m) => {
             Outbound::QueryResponse(ouch::QueryResponse { timestamp, next_urn: m.next_urn })
         }

@@ -88,7 +88,8 @@ pub fn message(event: &Event, time: Nanos, midnight: Nanos) -> Option<Message> {
         | EventBody::Applied(_)
         | EventBody::Rejected(_)
         | EventBody::NotApplied(_)
-        | EventBody::QueryResponse(_) => return None,
+        | EventBody::QueryResponse(_)
+        | EventBody::CancelRefused(_) => return None,
     })
 }
 

@@ -136,6 +136,9 @@ fn outbound() -> impl Strategy<Value = ouch::Outbound> {
         (any::<(u64, u32, u16)>(), alpha()).prop_map(|((timestamp, urn, reason), cl_ord_id)| {
             Outbound::Rejected(ouch::Rejected { timestamp, urn: Urn(urn), reason, cl_ord_id })
         }),
+        any::<(u64, u32)>().prop_map(|(timestamp, urn)| {
+            Outbound::CancelRefused(ouch::CancelRefused { timestamp, urn: Urn(urn) })
+        }),
         any::<(u64, u32)>().prop_map(|(timestamp, next_urn)| {
             Outbound::QueryResponse(ouch::QueryResponse { timestamp, next_urn })
         }),

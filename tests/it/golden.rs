@@ -350,6 +350,15 @@ fn ouch_rejected() {
 }
 
 #[test]
+fn ouch_cancel_refused() {
+    check_outbound(
+        "### I: cancel refused",
+        &[(0, "type", "49"), (1, "timestamp", "00002dd6aa18c006"), (9, "urn", "00000007")],
+        ouch::Outbound::CancelRefused(ouch::CancelRefused { timestamp: TWO_PM + 6, urn: Urn(7) }),
+    );
+}
+
+#[test]
 fn ouch_query_response_and_not_applied() {
     check_outbound(
         "### Q: account query response",

@@ -184,6 +184,82 @@ fn worked_cases() {
     pair.compare_views();
 }
 
+/// A Continue whose last cancel is the last order of its session, while the next one that waits has
+/// none any more: its entry opens in the same command, in both.
+#[test]
+fn a_mass_cancel_that_ends_exactly() {
+    let mut genesis = day::draw(Kind::Ample, &mut Xorshift::new(1));
+    let spec = genesis.sessions[0];
+    genesis.sessions = vec![spec; 2];
+    genesis.sessions[1].user = Alpha(*b"OTHER ");
+    let (symbol, price) = (genesis.symbols[0].symbol, genesis.symbols[0].price_min);
+    let lot = genesis.symbols[0].lot;
+    let mut pair = Pair::new(&genesis);
+    let login = |slot, generation| {
+        Command::Login(Login {
+            session: SessionSlot(slot),
+            flags: 1,
+            version: 1,
+            generation,
+            token: Alpha::BLANK,
+            dead_time_ms: 5_000,
+            client_nonce: [0; 16],
+            server_nonce: [0; 16],
+            ip: [0; 4],
+            port: 0,
+            zero: [0; 6],
+            login_time: Nanos(generation.into()),
+            received: Nanos(0),
+        })
+    };
+    let message = |slot, generation, client_seq, body| {
+        let (session, received) = (SessionSlot(slot), Nanos(0));
+        let head = MessageHead { session, verdict: 0, body: 0, generation, client_seq, received };
+        Command::Message(head, body)
+    };
+    let enter = |urn| {
+        MessageBody::Enter(Enter {
+            urn: Urn(urn),
+            quantity: Quantity(lot),
+            price: price.0.into(),
+            symbol,
+            account: Alpha::BLANK,
+            min_quantity: Quantity(0),
+            cl_ord_id: Alpha::BLANK,
+            side: b'B',
+            tif: b'0',
+            display: b'Y',
+            capacity: b'A',
+            iso: b'N',
+            cross: b'N',
+            flags: 0,
+            zero: [0; 3],
+        })
+    };
+    let down = |slot, generation| {
+        Command::SessionDown(SessionDown { session: SessionSlot(slot), zero: [0; 2], generation })
+    };
+    pair.apply(&Command::Phase(Phase::Open));
+    for (slot, orders) in [(0, 512), (1, 257)] {
+        pair.apply(&login(slot, 1));
+        for urn in 1..=orders {
+            pair.apply(&message(slot, 1, urn.into(), enter(urn)));
+        }
+    }
+    pair.apply(&down(0, 1));
+    pair.apply(&down(1, 1));
+    assert_eq!(pair.naive.open_orders(), 257);
+    pair.apply(&login(1, 2));
+    let cancel = MessageBody::Cancel(Cancel { urn: Urn(257), quantity: Quantity(0) });
+    pair.apply(&message(1, 2, 258, cancel));
+    let entry_closed = |pair: &Pair| pair.naive.session(SessionSlot(1)).unwrap().entry_closed;
+    assert!(entry_closed(&pair) && pair.naive.continue_wanted());
+    pair.apply(&Command::Continue);
+    assert!(!entry_closed(&pair) && !pair.naive.continue_wanted());
+    assert_eq!(pair.naive.open_orders(), 0);
+    pair.compare_views();
+}
+
 /// What the days are worth: everything that an exchange can say is said often enough.
 #[test]
 fn days_see_everything() {
@@ -198,6 +274,7 @@ fn days_see_everything() {
     let rows = [
         ("Accepted", 5000),
         ("Applied", 2000),
+        ("CancelRefused", 20),
         ("Canceled E resting", 500),
         ("Canceled I new", 500),
         ("Canceled K new", 20),
@@ -217,7 +294,7 @@ fn days_see_everything() {
     ];
     let reasons = [
         "0002", "0003", "0007", "0009", "000a", "000c", "000f", "0013", "0015", "0017", "001d",
-        "001e", "001f", "0020", "0024", "0025", "0026", "0029",
+        "001e", "001f", "0020", "0022", "0024", "0025", "0026", "0029",
     ];
     let rejected = reasons.map(|reason| (format!("Rejected {reason}"), 20));
     let rows = rows.map(|(what, least)| (what.to_string(), least));

@@ -19,7 +19,7 @@ mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::exchange::command::{Command, Phase, SymbolState};
+use crate::exchange::command::{Command, Mode, Phase, SymbolState};
 use crate::exchange::event::*;
 use crate::exchange::genesis::{Genesis, GenesisError};
 use crate::exchange::state_hash;
@@ -89,6 +89,7 @@ pub struct Naive {
     genesis: Genesis,
     day: Day,
     phase: Phase,
+    mode: Mode,
     said_open: bool,
     said_close: bool,
     /// By locate - 1.
@@ -137,6 +138,7 @@ impl Naive {
         Ok(Naive {
             day: Day::New,
             phase: Phase::PreOpen,
+            mode: Mode::Normal,
             said_open: false,
             said_close: false,
             halted: vec![false; symbols],
@@ -174,6 +176,7 @@ impl Naive {
             (Day::Running, Command::SessionDown(down)) => self.on_session_down(down),
             (Day::Running, Command::Phase(phase)) => self.on_phase(*phase),
             (Day::Running, Command::SymbolState(state)) => self.on_symbol_state(state),
+            (Day::Running, Command::Mode(mode)) => self.on_mode(*mode),
             (Day::Running | Day::Ending, Command::Continue) => self.on_continue(),
             (Day::Running, Command::EndOfDay) => self.on_end_of_day(),
             // Time alone changes nothing, and after EndOfDay nothing but Continue does.
@@ -226,10 +229,37 @@ impl Naive {
         if !known || !matches!(m.state, b'H' | b'T') {
             return;
         }
-        let index = m.locate.0 as usize - 1;
-        self.halted[index] = m.state == b'H';
-        let symbol = self.genesis.symbols[index].symbol;
-        let (locate, state, reason) = (m.locate, m.state, m.reason);
+        self.halted[m.locate.0 as usize - 1] = m.state == b'H';
+        if m.state == b'T' && self.mode != Mode::Normal {
+            self.say_mode(m.locate);
+        } else {
+            let symbol = self.genesis.symbols[m.locate.0 as usize - 1].symbol;
+            let (locate, state, reason) = (m.locate, m.state, m.reason);
+            self.say(TradingAction { locate, state, zero: 0, reason, symbol });
+        }
+    }
+
+    fn on_mode(&mut self, mode: Mode) {
+        if mode == self.mode {
+            return;
+        }
+        self.mode = mode;
+        for i in 0..self.halted.len() {
+            if !self.halted[i] {
+                self.say_mode(Locate(i as u16 + 1));
+            }
+        }
+    }
+
+    /// The state of a symbol that only the exchange's mode keeps from trading, if anything does.
+    fn say_mode(&mut self, locate: Locate) {
+        let (state, reason) = match self.mode {
+            Mode::Normal => (b'T', "    "),
+            Mode::CancelOnly => (b'P', "O1  "),
+            Mode::Halt => (b'H', "O1  "),
+        };
+        let symbol = self.genesis.symbols[locate.0 as usize - 1].symbol;
+        let reason = Alpha::new(reason).expect("four letters");
         self.say(TradingAction { locate, state, zero: 0, reason, symbol });
     }
 
@@ -270,9 +300,10 @@ impl Naive {
             EventBody::Rested(_) => (false, true),
             EventBody::Canceled(e) => (true, e.was_resting == 1),
             EventBody::Replaced(_) => (true, true),
-            EventBody::Rejected(_) | EventBody::NotApplied(_) | EventBody::QueryResponse(_) => {
-                (true, false)
-            }
+            EventBody::Rejected(_)
+            | EventBody::NotApplied(_)
+            | EventBody::QueryResponse(_)
+            | EventBody::CancelRefused(_) => (true, false),
         };
         let mut head = EventHead {
             command: self.seq,

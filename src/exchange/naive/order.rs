@@ -2,7 +2,7 @@
 
 use super::{Naive, Order};
 use crate::exchange::command::*;
-use crate::exchange::event::{Accepted, Replaced, Rested};
+use crate::exchange::event::{Accepted, CancelRefused, Replaced, Rested};
 use crate::exchange::genesis::SymbolSpec;
 use crate::types::*;
 
@@ -77,6 +77,11 @@ impl Naive {
         use RejectReason as No;
         if self.phase != Phase::Open || self.is_entry_closed(slot) {
             return Err(No::DestinationClosed);
+        }
+        match self.mode {
+            Mode::Normal => {}
+            Mode::CancelOnly => return Err(No::CancelsOnly),
+            Mode::Halt => return Err(No::Halted),
         }
         let index = self.genesis.symbols.iter().position(|s| s.symbol == m.symbol);
         let index = index.ok_or(No::Symbol)?;
@@ -274,9 +279,14 @@ impl Naive {
 
     pub(super) fn on_cancel(&mut self, slot: SessionSlot, m: &Cancel) {
         let Some(order_ref) = self.find(slot, m.urn) else { return };
+        let halted = self.mode == Mode::Halt;
         let order = self.orders.get_mut(&order_ref).expect("an open order");
         let wanted = m.quantity.0.saturating_sub(order.executed);
         if wanted >= order.open {
+            return;
+        }
+        if halted {
+            self.report(slot, CancelRefused { urn: m.urn });
             return;
         }
         if wanted == 0 {
@@ -303,6 +313,15 @@ impl Naive {
         if self.phase != Phase::Open || self.halted[old.locate.0 as usize - 1] {
             self.consume(slot, m.urn);
             self.reject(slot, m.urn, m.cl_ord_id, RejectReason::ReplaceNotAllowed);
+            return;
+        }
+        if self.mode != Mode::Normal {
+            let why = match self.mode {
+                Mode::Halt => RejectReason::Halted,
+                _ => RejectReason::CancelsOnly,
+            };
+            self.consume(slot, m.urn);
+            self.reject(slot, m.urn, m.cl_ord_id, why);
             return;
         }
         let Ok(incoming) = self.check_replace(old_ref, m) else {

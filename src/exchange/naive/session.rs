@@ -55,7 +55,11 @@ impl Naive {
             }
             MessageBody::Replace(m) if throttled => {
                 if let Some(old) = self.find(slot, m.old_urn) {
-                    self.cancel_resting(old, CancelReason::System);
+                    if self.mode == Mode::Halt {
+                        self.report(slot, event::CancelRefused { urn: m.old_urn });
+                    } else {
+                        self.cancel_resting(old, CancelReason::System);
+                    }
                 }
             }
             MessageBody::Unparsed(m)
@@ -160,7 +164,16 @@ impl Naive {
 
     /// Cancels up to [`MASS_CANCEL_MAX`] orders, of `only` that session or else of those that wait,
     /// first come first; a session without orders waits no longer.
+    /// In a halt nothing is canceled.
     fn cancel_some(&mut self, only: Option<SessionSlot>) {
+        if self.mode == Mode::Halt {
+            if let Some(slot) = only
+                && self.orders_of(slot).is_empty()
+            {
+                self.closing.retain(|&s| s != slot);
+            }
+            return;
+        }
         let waiting: Vec<SessionSlot> = match only {
             Some(slot) => vec![slot],
             None => self.closing.iter().copied().collect(),
@@ -175,9 +188,6 @@ impl Naive {
                 return;
             }
             self.closing.retain(|&s| s != slot);
-            if left == 0 {
-                return;
-            }
         }
     }
 
@@ -188,7 +198,7 @@ impl Naive {
 
     /// True when the engine has to issue Continue.
     pub fn continue_wanted(&self) -> bool {
-        self.day == Day::Ending || !self.closing.is_empty()
+        self.day == Day::Ending || (!self.closing.is_empty() && self.mode != Mode::Halt)
     }
 
     pub(super) fn on_continue(&mut self) {

@@ -234,6 +234,7 @@ fn brief(event: &Event) -> String {
         EventBody::Rejected(e) => format!("Rejected {} {:04x}", e.urn.0, e.reason),
         EventBody::NotApplied(e) => format!("NotApplied {} {}", e.from, e.count),
         EventBody::QueryResponse(e) => format!("Query {}", e.next_urn),
+        EventBody::CancelRefused(e) => format!("CancelRefused {}", e.urn.0),
     };
     out + " " + &what
 }

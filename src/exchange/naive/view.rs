@@ -111,6 +111,7 @@ impl Naive {
     pub fn state_hash(&self) -> u64 {
         let mut sum = 0u64;
         let mut count = |what: u64| sum = sum.wrapping_add(what);
+        count(state_hash::mode(self.mode));
         for (&order_ref, order) in &self.orders {
             count(state_hash::order(order_ref, Quantity(order.open)));
         }

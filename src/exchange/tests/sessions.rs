@@ -195,3 +195,27 @@ fn exactly_one_step_needs_no_continue() {
     assert!(!case.exchange.continue_wanted());
     assert_eq!(case.exchange.open_orders(), 0);
 }
+
+#[test]
+fn a_budget_used_up_by_the_last_order_still_finds_the_next_session_without_any() {
+    let genesis = fixture::genesis();
+    let mut case = Case::open(&genesis);
+    for urn in 1..=2 * STEP_ORDERS {
+        case.run(&format!("0 O {urn} B 1 AAPL 20000"));
+    }
+    for urn in 1..=STEP_ORDERS + 1 {
+        case.run(&format!("1 O {urn} B 1 AAPL 20000"));
+    }
+    assert_eq!(case.run("down 0").len(), 1 + STEP_ORDERS as usize);
+    assert_eq!(case.run("down 1").len(), 1 + STEP_ORDERS as usize);
+    // The second comes back and cancels its last order by itself; its entry is still closed.
+    case.run("login 1 gen=2 time=9");
+    assert!(case.run(&format!("1 X {} 0", STEP_ORDERS + 1))[0].ends_with("U book"));
+    let refused = format!("s1 r516 a259 Rejected 300 0002 {:?}", "");
+    assert_eq!(case.run("1 O 300 B 1 AAPL 20000"), [refused]);
+    let step = case.run("continue");
+    assert_eq!(step.len(), STEP_ORDERS as usize);
+    assert!(step.iter().all(|event| event.starts_with("s0 ") && event.ends_with("Z book")));
+    assert!(!case.exchange.continue_wanted(), "the same command found the second without orders");
+    assert!(case.run("1 O 301 B 1 AAPL 20000")[0].contains("Accepted"));
+}

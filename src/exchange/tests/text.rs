@@ -2,7 +2,7 @@
 //!
 //! Commands: `S O urn side quantity symbol price`, `S U old new quantity price`, `S X urn quantity`,
 //! `S Q`, `S ? letter urn` (`-` = none), all with `key=value` behind; `login S`, `logoff S next`,
-//! `down S`, `phase NAME`, `state SYMBOL LETTER`, `tick`, `continue`, `end`. S is the session. Prices
+//! `down S`, `phase NAME`, `mode NAME`, `state SYMBOL LETTER`, `tick`, `continue`, `end`. S is the session. Prices
 //! are in 1/10,000; `market` is 0x7FFFFFFF.
 //!
 //! Events: `s` session, `r` report, `f` feed, `a` applied, then the body.
@@ -56,6 +56,11 @@ pub(super) fn parse(line: &str, clients: &mut [(u64, u32)]) -> Command<'static> 
             "open" => Phase::Open,
             "closed" => Phase::Closed,
             _ => Phase::PreOpen,
+        }),
+        "mode" => Command::Mode(match words.at(1) {
+            "cancels" => Mode::CancelOnly,
+            "halt" => Mode::Halt,
+            _ => Mode::Normal,
         }),
         "state" => Command::SymbolState(SymbolState {
             locate: Locate(words.number(1) as u16),
@@ -251,5 +256,6 @@ fn show_body(body: &EventBody) -> String {
         }
         EventBody::NotApplied(b) => format!("NotApplied {} {}", b.from, b.count),
         EventBody::QueryResponse(b) => format!("Query {}", b.next_urn),
+        EventBody::CancelRefused(b) => format!("CancelRefused {}", b.urn.0),
     }
 }

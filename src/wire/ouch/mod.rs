@@ -15,8 +15,8 @@ pub use inbound::{
     malformed_fields,
 };
 pub use outbound::{
-    Accepted, Canceled, Executed, NotApplied, OUTBOUND_BYTES_MAX, Outbound, OutboundError,
-    QueryResponse, Rejected, Replaced, SystemEvent,
+    Accepted, CancelRefused, Canceled, Executed, NotApplied, OUTBOUND_BYTES_MAX, Outbound,
+    OutboundError, QueryResponse, Rejected, Replaced, SystemEvent,
 };
 
 /// Quantities stay below this (OUCH 5.0, Enter Order).

@@ -1,4 +1,4 @@
-//! Reports of the exchange: S, A, U, C, E, J, Q, and our own N.
+//! Reports of the exchange: S, A, U, C, E, J, I, Q, and our own N.
 
 use super::Appendage;
 use crate::types::{ClOrdId, MatchNumber, OrderRef, Price, Quantity, Side, Symbol, Urn};
@@ -82,6 +82,14 @@ wire_bytes! {
         9 urn: U32,
         13 reason: U16,
         15 cl_ord_id: ClOrdId,
+    }
+}
+
+wire_bytes! {
+    struct CancelRefusedBytes: 13 {
+        0 letter: u8,
+        1 timestamp: U64,
+        9 urn: U32,
     }
 }
 
@@ -228,6 +236,15 @@ pub struct Rejected {
     pub cl_ord_id: ClOrdId,
 }
 
+/// A cancel was refused; the order stays as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CancelRefused {
+    /// Ns since midnight.
+    pub timestamp: u64,
+    /// The order that should have been canceled.
+    pub urn: Urn,
+}
+
 /// Answer to an account query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct QueryResponse {
@@ -263,6 +280,8 @@ pub enum Outbound {
     Executed(Executed),
     /// J.
     Rejected(Rejected),
+    /// I.
+    CancelRefused(CancelRefused),
     /// Q.
     QueryResponse(QueryResponse),
     /// N, own.
@@ -293,6 +312,7 @@ impl Outbound {
             Outbound::Canceled(_) => CanceledBytes::SIZE,
             Outbound::Executed(_) => ExecutedBytes::SIZE + 2,
             Outbound::Rejected(_) => RejectedBytes::SIZE,
+            Outbound::CancelRefused(_) => CancelRefusedBytes::SIZE,
             Outbound::QueryResponse(_) => QueryResponseBytes::SIZE,
             Outbound::NotApplied(_) => NotAppliedBytes::SIZE,
         }
@@ -308,6 +328,7 @@ impl Outbound {
             Outbound::Canceled(m) => m.timestamp,
             Outbound::Executed(m) => m.timestamp,
             Outbound::Rejected(m) => m.timestamp,
+            Outbound::CancelRefused(m) => m.timestamp,
             Outbound::QueryResponse(m) => m.timestamp,
             Outbound::NotApplied(m) => m.timestamp,
         }
@@ -392,6 +413,12 @@ impl Outbound {
                 urn: m.urn.0.into(),
                 reason: m.reason.into(),
                 cl_ord_id: m.cl_ord_id,
+            }
+            .put(out),
+            Outbound::CancelRefused(m) => CancelRefusedBytes {
+                letter: b'I',
+                timestamp: m.timestamp.into(),
+                urn: m.urn.0.into(),
             }
             .put(out),
             Outbound::QueryResponse(m) => QueryResponseBytes {
@@ -496,6 +523,11 @@ impl Outbound {
                     cl_ord_id: m.cl_ord_id,
                 };
                 (Outbound::Rejected(report), rest)
+            }
+            Some(b'I') => {
+                let (m, rest) = CancelRefusedBytes::get(block).ok_or(Length)?;
+                let report = CancelRefused { timestamp: m.timestamp.get(), urn: Urn(m.urn.get()) };
+                (Outbound::CancelRefused(report), rest)
             }
             Some(b'Q') => {
                 let (m, rest) = QueryResponseBytes::get(block).ok_or(Length)?;

@@ -32,12 +32,13 @@ enum What {
     Tick,
     Phase,
     Symbol,
+    Mode,
     Continue,
     EndOfDay,
 }
 
 /// Weight of each on an ordinary day. Enter stands first: it is what exhausted bytes choose.
-const WHAT: [(What, u64); 13] = [
+const WHAT: [(What, u64); 14] = [
     (What::Enter, 480),
     (What::Replace, 160),
     (What::Cancel, 140),
@@ -49,6 +50,7 @@ const WHAT: [(What, u64); 13] = [
     (What::Tick, 4),
     (What::Phase, 4),
     (What::Symbol, 10),
+    (What::Mode, 12),
     (What::Continue, 10),
     (What::EndOfDay, 0),
 ];
@@ -109,6 +111,7 @@ impl Flow {
         }
         match source.below(60) {
             1 => return pair.apply(&Command::Phase(Phase::Open)),
+            4 | 5 => return pair.apply(&Command::Mode(Mode::Normal)),
             2 | 3 => {
                 let locate = Locate(1 + source.below(3) as u16);
                 let (state, reason) = (b'T', Alpha::BLANK);
@@ -164,6 +167,10 @@ impl Flow {
                 let state = source.pick(b"TTHHx");
                 let reason = Alpha(*b"HALT");
                 pair.apply(&Command::SymbolState(SymbolState { locate, state, zero: 0, reason }));
+            }
+            What::Mode => {
+                let modes = [Mode::CancelOnly, Mode::Halt, Mode::Normal];
+                pair.apply(&Command::Mode(source.pick(&modes)));
             }
             What::Continue => pair.apply(&Command::Continue),
             What::EndOfDay => pair.apply(&Command::EndOfDay),

@@ -246,6 +246,7 @@ pub fn letter(report: &Outbound) -> char {
         Outbound::Canceled(_) => 'C',
         Outbound::Executed(_) => 'E',
         Outbound::Rejected(_) => 'J',
+        Outbound::CancelRefused(_) => 'I',
         Outbound::QueryResponse(_) => 'Q',
         Outbound::NotApplied(_) => 'N',
     }
