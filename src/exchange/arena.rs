@@ -150,6 +150,26 @@ impl Arena {
         self.used -= 1;
     }
 
+    /// Free slots, the next one to be taken first. For snapshots.
+    pub(super) fn free(&self) -> impl Iterator<Item = u32> + '_ {
+        let some = |slot: u32| (slot != NONE).then_some(slot);
+        std::iter::successors(some(self.free), move |&slot| some(self.order(slot).next))
+    }
+
+    /// Sets the free slots of a new arena: `listed`, the next one to be taken first, then `fresh` and
+    /// all above it. The caller has checked that each slot is named once at most; the others are in
+    /// use. For restoring.
+    pub(super) fn set_free(&mut self, listed: &[u32], fresh: u32) {
+        let slots = self.slots();
+        self.used = fresh - listed.len() as u32;
+        self.free = if fresh < slots { fresh } else { NONE };
+        for &slot in listed.iter().rev() {
+            let next = self.free;
+            self.order_mut(slot).next = next;
+            self.free = slot;
+        }
+    }
+
     /// The order in `slot`, which came from this arena.
     #[inline(always)]
     pub fn order(&self, slot: u32) -> &Order {

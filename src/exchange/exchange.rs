@@ -26,10 +26,10 @@ const JUMP_MAX: u64 = 65_536;
 /// The whole venue for one day.
 pub struct Exchange {
     genesis: Genesis,
-    genesis_bytes: Vec<u8>,
-    state: State,
-    sessions: Sessions,
-    numbers: Numbers,
+    pub(super) genesis_bytes: Vec<u8>,
+    pub(super) state: State,
+    pub(super) sessions: Sessions,
+    pub(super) numbers: Numbers,
 }
 
 impl Exchange {
@@ -112,6 +112,26 @@ impl Exchange {
     /// What the whole exchange takes.
     pub fn mode(&self) -> Mode {
         self.state.market.mode
+    }
+
+    /// The market's phase.
+    pub fn phase(&self) -> Phase {
+        self.state.market.phase
+    }
+
+    /// True once EndOfDay was applied.
+    pub fn day_ended(&self) -> bool {
+        matches!(self.state.market.day, Day::Ending(_) | Day::Over)
+    }
+
+    /// True once the day's last event was said: no command does anything any more.
+    pub fn day_over(&self) -> bool {
+        self.state.market.day == Day::Over
+    }
+
+    /// Number of the last message on the feed, 0 = none.
+    pub fn last_feed(&self) -> u64 {
+        self.numbers.feed
     }
 
     /// The day's Genesis.

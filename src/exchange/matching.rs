@@ -83,6 +83,11 @@ impl Books {
         self.references
     }
 
+    /// Sets the references issued. For restoring.
+    pub(super) fn set_references(&mut self, references: u32) {
+        self.references = references;
+    }
+
     /// The next reference's upper half; the caller has asked [`Books::references`] that it is not
     /// used up.
     #[inline(always)]

@@ -8,7 +8,8 @@
 //! In flow order: [`exchange`] (sequence, verdict) -> `order_manager` -> `risk` (checks; `market`,
 //! `names`) -> `wallet` -> [`matching`] (`order_book`, `price_level`, `page_map`, [`arena`]) ->
 //! `output` (numbers, [`state_hash`]) -> sink. `session` and `order_index` find sessions and orders,
-//! `mass` does what takes more than one command, `check` proves in tests that all of it fits.
+//! `mass` does what takes more than one command, `check` proves in tests that all of it fits;
+//! [`snapshot`] is the way out and back in as bytes.
 #![forbid(unsafe_code)]
 
 pub mod arena;
@@ -34,6 +35,7 @@ mod price_level;
 mod risk;
 mod session;
 mod state;
+pub mod snapshot;
 pub mod state_hash;
 #[cfg(test)]
 mod tests;

@@ -128,6 +128,18 @@ impl OrderBook {
         free > 0 && (near(self.best[0]) || near(self.best[1]))
     }
 
+    /// True when an order at `level` (inside the band) has a page or gets one, near or far. For
+    /// restoring, where the reserve was respected when the order came.
+    pub(super) fn has_page(&self, level: u32) -> bool {
+        let number = (level / PAGE_LEVELS - self.first_page) as usize;
+        self.table[number] != NO_PAGE || !self.free.is_empty()
+    }
+
+    /// True when the best bid is not below the best offer.
+    pub(super) fn is_crossed(&self) -> bool {
+        self.best[0] != NONE && self.best[1] != NONE && self.best[0] >= self.best[1]
+    }
+
     /// Puts the order in `slot` at the back of its level's queue. Its side, level and open shares
     /// are set; [`OrderBook::has_room`] said yes. O(1).
     #[inline]

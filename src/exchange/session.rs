@@ -195,6 +195,14 @@ impl Sessions {
         }
     }
 
+    /// Sessions whose mass cancel waits, the next first. For snapshots.
+    pub(super) fn all_waiting(&self) -> impl Iterator<Item = SessionSlot> + '_ {
+        let some = |slot: u16| (slot != NOBODY).then_some(SessionSlot(slot));
+        std::iter::successors(some(self.waiting_first), move |&slot| {
+            some(self.row(slot).next_waiting)
+        })
+    }
+
     /// Wrapping sum of all sessions for the state hash. O(sessions).
     pub(super) fn hash(&self) -> u64 {
         (0u16..)

@@ -6,7 +6,7 @@
 //! hash. Must not know orders, books or sessions. Every operation is O(1).
 
 use super::genesis::{AccountSpec, Genesis, GenesisError, Limits};
-use super::state_hash::{account_keys, position_keys};
+use super::state_hash::{self, account_keys, position_keys};
 use super::view::{AccountView, PositionView};
 use crate::types::*;
 
@@ -262,6 +262,39 @@ impl Wallet {
                 p.free -= shares;
                 self.sum = self.sum.wrapping_add(in_cash).wrapping_sub(in_shares);
             }
+        }
+    }
+
+    /// Free and held cash of every account. For snapshots.
+    pub(super) fn cash(&self) -> impl Iterator<Item = [u64; 2]> + '_ {
+        self.accounts.iter().map(|account| [account.free, account.held])
+    }
+
+    /// Free, held and day shares of every position that has any, with its index (account x symbols
+    /// + locate - 1), ascending. For snapshots.
+    pub(super) fn positions(&self) -> impl Iterator<Item = (u32, [u64; 3])> + '_ {
+        (0u32..)
+            .zip(&self.positions)
+            .map(|(at, p)| (at, [p.free, p.held, p.day_shares]))
+            .filter(|(_, shares)| *shares != [0; 3])
+    }
+
+    /// Sets all balances, and the entity sum with them. `cash` has a row per account, `positions`
+    /// indexes of this wallet; the caller has checked both. For restoring.
+    pub(super) fn set_balances(&mut self, cash: &[[u64; 2]], positions: &[(u32, [u64; 3])]) {
+        self.sum = 0;
+        for (account, &[free, held]) in self.accounts.iter_mut().zip(cash) {
+            (account.free, account.held) = (free, held);
+            let [of_free, of_held] = account.keys;
+            let part = of_free.wrapping_mul(free).wrapping_add(of_held.wrapping_mul(held));
+            self.sum = self.sum.wrapping_add(part);
+        }
+        self.positions.fill(Position { free: 0, held: 0, day_shares: 0 });
+        for &(at, [free, held, day_shares]) in positions {
+            self.positions[at as usize] = Position { free, held, day_shares };
+            let account = AccountSlot((at as usize / self.symbols) as u16);
+            let locate = Locate((at as usize % self.symbols) as u16 + 1);
+            self.sum = self.sum.wrapping_add(state_hash::position(account, locate, free, held));
         }
     }
 

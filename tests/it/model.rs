@@ -32,11 +32,19 @@ fn days(kind: Kind) -> u64 {
 
 /// Runs one day of a kind; the seed decides everything else.
 fn run_day(kind: Kind, seed: u64) -> Pair {
+    run_day_restarted(kind, seed, 0)
+}
+
+/// The same day with an exchange that restarts from a snapshot after every `every` commands (0 = none).
+fn run_day_restarted(kind: Kind, seed: u64, every: u64) -> Pair {
     let mut source = Xorshift::new(seed);
     let genesis = day::draw(kind, &mut source);
     let mut flow = Flow::draw(kind, &mut source);
     let mut pair = Pair::new(&genesis);
     pair.note(format!("RIALTO_MODEL_SEED={seed} cargo test --test it model::{}", kind.test()));
+    if every > 0 {
+        pair.restart_often(every);
+    }
     for _ in 0..commands(kind) {
         flow.step(&mut pair, &mut source);
     }
@@ -77,6 +85,21 @@ fn wide_days() {
 #[test]
 fn crowded_days() {
     run_days(Kind::Crowded);
+}
+
+/// Saved and restored at many points, in the midst of mass cancels and the day's end too: what goes on
+/// from there is the same, to the byte.
+#[test]
+fn restarts_from_snapshots_change_nothing() {
+    let (mut restarts, mut in_mass_actions) = (0, 0);
+    for kind in [Kind::Ample, Kind::Scarce, Kind::Wide, Kind::Crowded] {
+        for seed in 0..days(kind) / 5 {
+            let pair = run_day_restarted(kind, 1_000 + seed, 1 + seed * 7 % 64);
+            restarts += pair.restarts();
+            in_mass_actions += pair.seen().get("a mass action goes on").copied().unwrap_or(0);
+        }
+    }
+    assert!(restarts > 2_000 && in_mass_actions > 3, "{restarts}, {in_mass_actions}");
 }
 
 proptest! {

@@ -21,6 +21,18 @@ pub struct Pair {
     seen: BTreeMap<String, u64>,
     fast_events: Vec<Event>,
     naive_events: Vec<Event>,
+    /// Restarted from a snapshot now and then, `None` when nobody asked.
+    restarted: Option<Restarted>,
+}
+
+/// An exchange that was saved and restored, and goes on beside the one that was not.
+struct Restarted {
+    exchange: Exchange,
+    events: Vec<Event>,
+    bytes: Vec<u8>,
+    /// Commands from one restart to the next.
+    every: u64,
+    count: u64,
 }
 
 impl Pair {
@@ -35,10 +47,48 @@ impl Pair {
             seen: BTreeMap::new(),
             fast_events: Vec::new(),
             naive_events: Vec::new(),
+            restarted: None,
         };
         pair.apply(&Command::Genesis(&genesis.encode()));
         pair.compare_views();
         pair
+    }
+
+    /// From now on a third exchange runs along, which is saved and restored after every `every`
+    /// commands, and after every command while a mass action goes on.
+    pub fn restart_often(&mut self, every: u64) {
+        let mut bytes = Vec::new();
+        self.fast.save(&mut bytes);
+        let exchange = Exchange::restore(self.fast.genesis(), &bytes).expect("just saved");
+        self.restarted = Some(Restarted { exchange, events: Vec::new(), bytes, every, count: 0 });
+    }
+
+    /// Times that the third exchange was restored.
+    pub fn restarts(&self) -> u64 {
+        self.restarted.as_ref().map_or(0, |r| r.count)
+    }
+
+    /// The restarted exchange does the same command; then, when it is time, it is saved and restored.
+    fn run_along(&mut self, seq: Seq, time: Nanos, command: &Command<'_>) {
+        let Some(r) = &mut self.restarted else { return };
+        let place = || format!("\n{}\ncommand {seq:?} = {command:?}", self.note);
+        r.events.clear();
+        r.exchange.apply(seq, time, command, &mut r.events);
+        assert_eq!(r.events, self.fast_events, "events after a restart{}", place());
+        assert_eq!(r.exchange.state_hash(), self.fast.state_hash(), "state hash{}", place());
+        if !seq.0.is_multiple_of(r.every) && !self.fast.continue_wanted() {
+            return;
+        }
+        r.exchange.check();
+        let mut of_fast = Vec::new();
+        self.fast.save(&mut of_fast);
+        r.bytes.clear();
+        r.exchange.save(&mut r.bytes);
+        assert!(r.bytes == of_fast, "bytes saved{}", place());
+        r.exchange = Exchange::restore(self.fast.genesis(), &r.bytes)
+            .unwrap_or_else(|e| panic!("{e}{}", place()));
+        r.exchange.check();
+        r.count += 1;
     }
 
     /// A line that a failure prints: how to see it again.
@@ -95,6 +145,7 @@ impl Pair {
             event.encode(&mut bytes);
             assert_eq!(Event::decode(event.body.kind(), &bytes).as_ref(), Some(event));
         }
+        self.run_along(seq, time, &command);
     }
 
     /// Compares all that can be read of both.
