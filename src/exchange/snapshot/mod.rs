@@ -117,7 +117,8 @@ impl Exchange {
         out.put_u32_le(orders.len() as u32);
         out.put_u32_le(listed.len() as u32);
         out.put_u32_le(fresh);
-        out.put_u32_le(0);
+        out.put_u8(market.mode as u8);
+        out.put_slice(&[0; 3]);
         debug_assert_eq!(out.len() - start, HEAD_BYTES);
 
         for (_, row) in market.symbols() {

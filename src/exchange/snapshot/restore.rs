@@ -2,7 +2,7 @@
 
 use super::super::Exchange;
 use super::super::arena::Order;
-use super::super::command::Phase;
+use super::super::command::{Mode, Phase};
 use super::super::genesis::Genesis;
 use super::super::market::Day;
 use super::super::state_hash;
@@ -18,6 +18,7 @@ const COUNT_MAX: u64 = 1 << 62;
 struct Head {
     day: u8,
     phase: Phase,
+    mode: Mode,
     opened: bool,
     closed: bool,
     chain: u64,
@@ -96,8 +97,9 @@ fn read_head(bytes: &mut &[u8], exchange: &Exchange) -> Result<Head, RestoreErro
         }
     }
     let mut count = || bytes.try_get_u32_le();
-    let [positions, orders, listed, fresh, zero] =
-        [count()?, count()?, count()?, count()?, count()?];
+    let [positions, orders, listed, fresh] = [count()?, count()?, count()?, count()?];
+    let mode = Mode::from_byte(bytes.try_get_u8()?).ok_or(Inconsistent("mode"))?;
+    let zero = bytes.try_get_uint_le(3)?;
     let slots = exchange.state.books.arena.slots();
     let used = fresh.checked_sub(listed).filter(|_| fresh <= slots);
     if used != Some(orders) || orders > exchange.state.orders_max || zero != 0 {
@@ -112,6 +114,7 @@ fn read_head(bytes: &mut &[u8], exchange: &Exchange) -> Result<Head, RestoreErro
     Ok(Head {
         day,
         phase,
+        mode,
         opened,
         closed,
         chain,
@@ -161,6 +164,7 @@ fn read_market(
     let market = &mut exchange.state.market;
     market.day = day;
     market.phase = head.phase;
+    market.mode = head.mode;
     market.opened = head.opened;
     market.closed = head.closed;
     for locate in 1..=exchange.genesis().symbols.len() as u16 {
