@@ -8,6 +8,7 @@
 use super::genesis::{AccountSpec, Genesis, GenesisError, Limits};
 use super::state_hash::{self, account_keys, position_keys};
 use super::view::{AccountView, PositionView};
+use crate::planted::{self, Bug};
 use crate::types::*;
 
 /// Accounts x symbols at most: 32 bytes each, 1 GiB.
@@ -284,7 +285,8 @@ impl Wallet {
     pub(super) fn set_balances(&mut self, cash: &[[u64; 2]], positions: &[(u32, [u64; 3])]) {
         self.sum = 0;
         for (account, &[free, held]) in self.accounts.iter_mut().zip(cash) {
-            (account.free, account.held) = (free, held);
+            let lost = if planted::is(Bug::ForgetHold) { held } else { 0 };
+            (account.free, account.held) = (free + lost, held - lost);
             let [of_free, of_held] = account.keys;
             let part = of_free.wrapping_mul(free).wrapping_add(of_held.wrapping_mul(held));
             self.sum = self.sum.wrapping_add(part);

@@ -9,25 +9,16 @@
 //! | `dice` | choices from a seed |
 //! | `plan` | what a seed draws: features, faults, incidents, configuration |
 //! | `world` | processes, threads, time, crashes: runs a plan |
-//! | `shrink` | a failing plan -> a smaller one |
 //! | `actors` | brokers, subscribers, hostile peers |
 //! | `observe` | what must hold, checked from outside |
 
 pub mod actors;
 mod dice;
 pub mod observe;
-mod outcome;
-mod panics;
 pub mod plan;
-mod shrink;
-mod world;
 
 pub use dice::Dice;
-pub use outcome::{Counts, Outcome, Summary};
-pub use panics::capture_panics;
-pub use plan::{Feature, Plan, Reduction};
-pub use shrink::shrink;
-pub use world::run;
+pub use plan::{Feature, Plan};
 
 use crate::config::Config;
 use crate::net::MemoryNetwork;
@@ -185,8 +176,27 @@ pub struct Evidence<'a> {
     pub open: &'a dyn Fn(&Path) -> Result<DayView, StoreError>,
 }
 
+/// A datagram that passed a port of the exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Tap<'a> {
+    /// True: the exchange sent it, whatever the network did to it then. False: the exchange took it
+    /// from its port.
+    pub sent: bool,
+    /// The exchange's port.
+    pub local: SocketAddrV4,
+    /// To whom, of the feed the group; from whom.
+    pub peer: SocketAddrV4,
+    /// What.
+    pub bytes: &'a [u8],
+    /// Archived mark of the command log at that moment.
+    pub archived: Seq,
+}
+
 /// Judges what actors saw by what the logs say.
 pub trait Observer {
+    /// A datagram passed a port of the exchange, in order.
+    fn on_datagram(&mut self, _tap: &Tap<'_>, _now: Nanos) {}
+
     /// Something happened at `now`.
     fn on(&mut self, happening: &Happening, now: Nanos);
 

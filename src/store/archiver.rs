@@ -19,6 +19,7 @@ use super::{
     CommitPolicy, Control, Damage, Log, LogIndex, Mark, OpenMode, StorageFile, StoreError,
 };
 use crate::agent::Agent;
+use crate::planted::{self, Bug};
 use crate::types::{Nanos, Seq};
 use std::io;
 use std::path::Path;
@@ -328,9 +329,11 @@ impl ArchivedLog {
             let dir = options.archive.clone().unwrap_or_default();
             dir.join(file_name(options.log, index))
         };
-        file.write_all_at(segment.published(start, copy_end - start), start as u64)
+        let copied = copy_end - start - 32 * planted::is(Bug::ShortWrite) as usize;
+        file.write_all_at(segment.published(start, copied), start as u64)
             .map_err(|e| Failure::Later(StoreError::io("write", &path(), e)))?;
-        (self.sync)(&**file).map_err(|e| Failure::Final(StoreError::io("sync", &path(), e)))?;
+        let sync: SyncCall = if planted::is(Bug::NoSync) { |_| Ok(()) } else { self.sync };
+        sync(&**file).map_err(|e| Failure::Final(StoreError::io("sync", &path(), e)))?;
 
         self.seq = seq;
         self.position = options.normal(index * options.segment_bytes + end as u64);

@@ -7,6 +7,7 @@ use super::pool::Pool;
 use super::record::{HEADER_BYTES, Header, KIND_PAD, RECORD_BYTES_MAX, record_bytes};
 use super::segment::{Draft, SEGMENT_HEADER_BYTES, Segment};
 use super::{AppendError, Control, Log, LogIndex, Mark, Recovered, StoreError};
+use crate::planted::{self, Bug};
 use crate::types::{Nanos, Seq};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -141,7 +142,7 @@ impl Writer {
         let next = self.next_segments.try_recv().map_err(|_| AppendError::Full)?;
         assert_eq!(next.index(), self.segment.index() + 1, "segments come in order");
         let rest = self.segment_bytes - self.offset;
-        if rest > 0 {
+        if rest > 0 && !planted::is(Bug::NoPad) {
             let mut pad = Header {
                 len: rest as u32,
                 checksum: 0,

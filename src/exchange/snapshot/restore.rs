@@ -8,6 +8,7 @@ use super::super::market::Day;
 use super::super::state_hash;
 use super::RestoreError::{Damaged, Inconsistent, Length};
 use super::*;
+use crate::planted::{self, Bug};
 use crate::types::*;
 use bytes::Buf;
 
@@ -189,7 +190,7 @@ fn read_sessions(
         row.generation = bytes.try_get_u32_le()?;
         row.last_urn = Urn(bytes.try_get_u32_le()?);
         row.bound = flag(bytes)?;
-        row.cancel_on_disconnect = flag(bytes)?;
+        row.cancel_on_disconnect = flag(bytes)? && !planted::is(Bug::SnapshotForgetsFlag);
         if row.next_client_seq == 0 || row.next_report == 0 || bytes.try_get_u16_le()? != 0 {
             return Err(Inconsistent("a session"));
         }

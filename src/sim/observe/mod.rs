@@ -1,16 +1,258 @@
 //! Observers: what must hold, checked from outside.
+//!
+//! Consume what passed the exchange's ports, its logs as another process reads them, the state hash
+//! that it tells, and what actors wrote down; produce violations. They share no code with egress,
+//! publisher, gateway and matching: `bytes` and `upstream` write and read the wire by the spec pages,
+//! the naive exchange does the matching.
+//!
+//! | module | what it sees |
+//! |---|---|
+//! | `ledger` | records that change, vanish or leave gaps; events, holds and hashes against the naive model |
+//! | `upstream` | commands that no client sent |
+//! | `session` | reports, K, A: other bytes, other numbers, to strangers, before the commit; used references |
+//! | `feed` | the same for the feed; messages that never left |
+//! | `rhythm` | heartbeats that are missing |
+//! | `day` | verdicts against the rate, ticks, phases, dead times; brokers' and subscribers' own word |
+//! | `stream`, `bytes`, `seen` | contents under numbers; the wire; what actors wrote down |
 
-use super::{Evidence, Happening, Observer, Violation, When};
-use crate::types::Nanos;
+mod bytes;
+mod day;
+mod feed;
+mod ledger;
+mod rhythm;
+pub mod seen;
+mod session;
+mod stream;
+mod upstream;
 
-/// All observers.
+pub use seen::{DIGEST_EVERY, Shared};
+
+use super::plan::What;
+use super::{
+    EXCHANGE, Evidence, Feature, GATEWAY, Happening, Observer, Plan, Tap, Violation, When,
+};
+use crate::config::{Config, Durability, Schedule};
+use crate::types::*;
+use day::{DayWatch, Scene};
+use std::net::SocketAddrV4;
+
+/// A datagram that the exchange sent.
+pub struct Sent {
+    /// When.
+    pub at: Nanos,
+    /// From which of its ports.
+    pub local: SocketAddrV4,
+    /// To whom.
+    pub peer: SocketAddrV4,
+    /// What.
+    pub bytes: Vec<u8>,
+    /// Archived mark of the command log at that moment.
+    pub archived: u64,
+}
+
+/// Violations found, and times for which lateness is excused.
 #[derive(Default)]
-pub struct Observers {}
+pub struct Faults {
+    found: Vec<Violation>,
+    now: Nanos,
+    /// The venue, or a part of it, stood still on purpose: from, until.
+    excuses: Vec<(Nanos, Nanos)>,
+}
+
+/// More of one check say nothing more.
+const FAULTS_MAX: usize = 20;
+
+impl Faults {
+    /// Something does not hold.
+    pub fn add(&mut self, rule: &'static str, what: String) {
+        self.at(rule, what, self.now);
+    }
+
+    /// Something did not hold at `at`.
+    pub fn at(&mut self, rule: &'static str, what: String, at: Nanos) {
+        if self.found.len() < FAULTS_MAX {
+            self.found.push(Violation { rule, what, at });
+        }
+    }
+
+    /// True when being late between `from` and `until` is nobody's fault.
+    pub fn excused(&self, from: Nanos, until: Nanos) -> bool {
+        self.excuses.iter().any(|&(begin, end)| begin <= until && from <= end)
+    }
+}
+
+/// All observers of one simulation.
+pub struct Observers {
+    scene: Scene,
+    days: Vec<DayWatch>,
+    current: Option<usize>,
+    down_since: Option<Nanos>,
+    seen: Shared,
+    faults: Faults,
+    /// Stalls of the plan: ns after the start, for how long.
+    stalls: Vec<(u64, u64)>,
+    started: Option<Nanos>,
+    /// Datagrams that came before the first day was named.
+    early: Vec<(Option<SocketAddrV4>, Sent)>,
+}
+
+/// Being late is excused for so long after a stall: what waited is worked off.
+const AFTER_STALL_NS: u64 = 1_500_000_000;
+
+impl Observers {
+    /// For a plan; `seen` is shared with the actors.
+    pub fn new(plan: &Plan, config: &Config, seen: Shared) -> Observers {
+        let stall = |what: &What| match *what {
+            What::Freeze { ns } | What::FreezeThread { ns, .. } => Some(ns),
+            What::DiskFull { ns } | What::MemoryFull { ns } => Some(ns),
+            What::SlowDisk { stall_ns, ns } => Some(ns + 2 * stall_ns),
+            What::DiskError { ns, .. } => Some(ns),
+            _ => None,
+        };
+        let stalls = plan.incidents.iter().filter_map(|i| Some((i.at_ns, stall(&i.what)?)));
+        let open_at = match config.schedule {
+            Schedule::Immediate => 0,
+            Schedule::Daily { open, .. } => open as u64,
+        };
+        let scene = Scene {
+            disk: plan.durability == Durability::Disk,
+            keys: config.sessions.iter().map(|s| s.key).collect(),
+            rate: plan.rate,
+            clocks_agree: !plan.has(Feature::ClockStep),
+            open_at: Nanos(open_at), // seconds of the day, until the day is known
+        };
+        Observers {
+            scene,
+            days: Vec::new(),
+            current: None,
+            down_since: None,
+            seen,
+            faults: Faults::default(),
+            stalls: stalls.collect(),
+            started: None,
+            early: Vec::new(),
+        }
+    }
+
+    fn day(&mut self) -> Option<&mut DayWatch> {
+        self.days.get_mut(self.current?)
+    }
+
+    fn begin(&mut self, dir: &std::path::Path, now: Nanos) {
+        if self.started.is_none() {
+            self.started = Some(now);
+        }
+        let known = self.days.iter().position(|d| d.dir == dir);
+        let at = known.unwrap_or_else(|| {
+            let midnight = now.0 / 86_400_000_000_000 * 86_400_000_000_000;
+            let open_at = match self.scene.open_at.0 {
+                0 => Nanos(0),
+                seconds => Nanos(midnight + seconds * 1_000_000_000),
+            };
+            let scene = Scene { open_at, keys: self.scene.keys.clone(), ..self.scene };
+            self.days.push(DayWatch::new(dir.to_path_buf(), &scene));
+            self.days.len() - 1
+        });
+        self.current = Some(at);
+        let down = self.down_since.take().unwrap_or(now);
+        self.faults.excuses.push((down, now.plus(AFTER_STALL_NS / 10)));
+        for (received, sent) in std::mem::take(&mut self.early) {
+            match received {
+                Some(from) => self.days[at].received(from, &sent.bytes, sent.at),
+                None => self.days[at].sent(sent),
+            }
+        }
+    }
+}
 
 impl Observer for Observers {
-    fn on(&mut self, _happening: &Happening, _now: Nanos) {}
+    fn on(&mut self, happening: &Happening, now: Nanos) {
+        match happening {
+            Happening::Up { day, .. } => {
+                self.begin(day, now);
+            }
+            Happening::Crashed | Happening::Stopped | Happening::PowerLost => {
+                self.down_since.get_or_insert(now);
+            }
+            Happening::MemoryLost { day } => {
+                self.down_since.get_or_insert(now);
+                self.days.retain(|d| d.dir != *day);
+                self.current = None;
+            }
+            Happening::Healing => {}
+        }
+    }
 
-    fn check(&mut self, _when: When, _evidence: &Evidence<'_>, _now: Nanos) -> Vec<Violation> {
-        Vec::new()
+    fn on_datagram(&mut self, tap: &Tap<'_>, now: Nanos) {
+        debug_assert_eq!(*tap.local.ip(), EXCHANGE);
+        if !tap.sent {
+            if tap.local == GATEWAY {
+                match self.day() {
+                    Some(day) => day.received(tap.peer, tap.bytes, now),
+                    None => {
+                        let bytes = tap.bytes.to_vec();
+                        let (local, peer, archived) = (tap.local, tap.peer, 0);
+                        let sent = Sent { at: now, local, peer, bytes, archived };
+                        self.early.push((Some(tap.peer), sent));
+                    }
+                }
+            }
+            return;
+        }
+        let (local, peer, archived) = (tap.local, tap.peer, tap.archived.0);
+        let sent = Sent { at: now, local, peer, bytes: tap.bytes.to_vec(), archived };
+        match self.day() {
+            Some(day) => day.sent(sent),
+            None => self.early.push((None, sent)),
+        }
+    }
+
+    fn check(&mut self, when: When, evidence: &Evidence<'_>, now: Nanos) -> Vec<Violation> {
+        self.faults.now = now;
+        if let Some(started) = self.started {
+            for (at, ns) in std::mem::take(&mut self.stalls) {
+                let from = started.plus(at);
+                self.faults.excuses.push((from, from.plus(ns).plus(AFTER_STALL_NS)));
+            }
+        }
+        let Some(at) = self.current else { return Vec::new() };
+        let faults = &mut self.faults;
+        {
+            let mut seen = self.seen.borrow_mut();
+            for (rule, what, at) in seen.faults.drain(..) {
+                faults.at(rule, what, at);
+            }
+            let (delivered, concluded) =
+                (std::mem::take(&mut seen.delivered), std::mem::take(&mut seen.concluded));
+            let (mirrored, believed) =
+                (std::mem::take(&mut seen.mirrored), std::mem::take(&mut seen.believed));
+            for day in &mut self.days {
+                day.take(&delivered, &concluded, &mirrored, &believed);
+            }
+        }
+        if let Some((seq, hash)) = evidence.state_hash
+            && seq.0 > 0
+        {
+            self.days[at].ledger.told_hash(seq.0, hash, faults);
+        }
+        for (i, day) in self.days.iter_mut().enumerate() {
+            // A day that is over is read once more at the end.
+            if i != at && when != When::End {
+                continue;
+            }
+            match (evidence.open)(&day.dir) {
+                Ok(view) => day.check(&view, when == When::End, now, faults),
+                Err(error) => {
+                    let what = format!("{}: {error}", day.dir.display());
+                    faults.add("a day cannot be opened", what);
+                }
+            }
+        }
+        if when == When::AfterStart {
+            self.days[at].up(now);
+        } else {
+            self.days[at].judge_silence(now, faults);
+        }
+        std::mem::take(&mut self.faults.found)
     }
 }

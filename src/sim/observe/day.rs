@@ -1,0 +1,463 @@
+//! One day's observers together: what reached the exchange, what its logs say, what left.
+//!
+//! Consumes datagrams in order of time and, at each check, a view of the logs; produces faults. The
+//! order within a check matters: what came in, the commands, their events, then what left.
+
+use super::feed::{FeedPath, FeedWatch};
+use super::ledger::Ledger;
+use super::seen::{Believed, Concluded, Delivered, Mirrored};
+use super::session::SessionWatch;
+use super::upstream::Upstream;
+use super::{Faults, Sent};
+use crate::broker::SettledBy;
+use crate::exchange::command::{Command, MessageHead, Phase, Verdict};
+use crate::exchange::event::{Event, EventBody, NO_SESSION};
+use crate::exchange::genesis::Genesis;
+use crate::sim::{GATEWAY, GROUP_A, GROUP_B, REPAIR};
+use crate::store::DayView;
+use crate::types::*;
+use std::path::PathBuf;
+
+const MS: u64 = 1_000_000;
+/// Time between two Ticks.
+const TICK_NS: u64 = 100 * MS;
+/// So much later is not late.
+const SLACK_NS: u64 = 10 * MS;
+
+/// A session's rate, modelled: tokens in billionths.
+#[derive(Clone, Copy)]
+struct Tokens {
+    level: u128,
+    last: Nanos,
+}
+
+/// One day.
+pub struct DayWatch {
+    /// Directory of its logs.
+    pub dir: PathBuf,
+    disk: bool,
+    keys: Vec<[u8; 32]>,
+    rate: (u32, u32),
+    /// Times in the logs are the world's.
+    clocks_agree: bool,
+    upstream: Upstream,
+    /// Both logs.
+    pub ledger: Ledger,
+    sessions: Vec<SessionWatch>,
+    feed: Option<FeedWatch>,
+    tokens: Vec<Tokens>,
+    /// What left and was not judged yet.
+    sent: Vec<Sent>,
+    up_since: Nanos,
+    last_tick: Option<Nanos>,
+    open_at: Nanos,
+    opened: bool,
+    /// Session and client sequence of each command that is a message.
+    causes: Vec<Option<(SessionSlot, u64)>>,
+    mirrored: Vec<Mirrored>,
+    believed: Vec<Believed>,
+    delivered: Vec<Delivered>,
+    concluded: Vec<Concluded>,
+    over: bool,
+}
+
+/// What a day's watch must know beforehand.
+pub struct Scene {
+    /// Level disk.
+    pub disk: bool,
+    /// Login keys by slot.
+    pub keys: Vec<[u8; 32]>,
+    /// Messages per second and burst.
+    pub rate: (u32, u32),
+    /// No clock is ever stepped.
+    pub clocks_agree: bool,
+    /// The market opens then; 0 = at once.
+    pub open_at: Nanos,
+}
+
+impl DayWatch {
+    /// Nothing seen yet.
+    pub fn new(dir: PathBuf, scene: &Scene) -> DayWatch {
+        DayWatch {
+            dir,
+            disk: scene.disk,
+            keys: scene.keys.clone(),
+            rate: scene.rate,
+            clocks_agree: scene.clocks_agree,
+            upstream: Upstream::default(),
+            ledger: Ledger::default(),
+            sessions: Vec::new(),
+            feed: None,
+            tokens: Vec::new(),
+            sent: Vec::new(),
+            up_since: Nanos(0),
+            last_tick: None,
+            open_at: scene.open_at,
+            opened: false,
+            causes: Vec::new(),
+            mirrored: Vec::new(),
+            believed: Vec::new(),
+            delivered: Vec::new(),
+            concluded: Vec::new(),
+            over: false,
+        }
+    }
+
+    /// The exchange serves (again).
+    pub fn up(&mut self, now: Nanos) {
+        self.up_since = now;
+        self.last_tick = None;
+        self.fill_tokens();
+        self.sessions.iter_mut().for_each(|s| s.excuse(now));
+        if let Some(feed) = &mut self.feed {
+            feed.excuse(now);
+        }
+    }
+
+    fn fill_tokens(&mut self) {
+        let level = self.rate.1.max(1) as u128 * 1_000_000_000;
+        self.tokens = vec![Tokens { level, last: Nanos(0) }; self.keys.len()];
+    }
+
+    /// The gateway received a datagram.
+    pub fn received(&mut self, from: std::net::SocketAddrV4, bytes: &[u8], at: Nanos) {
+        self.upstream.received(from, bytes, at);
+    }
+
+    /// The exchange sent a datagram.
+    pub fn sent(&mut self, sent: Sent) {
+        if sent.local == GATEWAY
+            && let Some((head, blocks)) = super::bytes::packet(&sent.bytes)
+            && head.session == *b"          "
+            && let [block] = blocks[..]
+            && let Some((b'H', nonce)) = block.split_first()
+            && let Ok(nonce) = <[u8; 16]>::try_from(nonce)
+        {
+            self.upstream.challenged(sent.peer, nonce);
+        }
+        self.sent.push(sent);
+    }
+
+    /// What actors wrote down; entries of other days are dropped by their names.
+    pub fn take(
+        &mut self,
+        delivered: &[Delivered],
+        concluded: &[Concluded],
+        mirrored: &[Mirrored],
+        believed: &[Believed],
+    ) {
+        self.delivered.extend_from_slice(delivered);
+        self.concluded.extend_from_slice(concluded);
+        self.mirrored.extend_from_slice(mirrored);
+        self.believed.extend_from_slice(believed);
+    }
+
+    /// Reads the logs on and judges everything since the last check.
+    pub fn check(&mut self, view: &DayView, end: bool, now: Nanos, faults: &mut Faults) {
+        self.read_commands(view, faults);
+        self.read_events(view, faults);
+        self.judge_sent(now, faults);
+        if end {
+            self.ledger.digest_now();
+        }
+        self.judge_seen(end, faults);
+        for session in &self.sessions {
+            if let Err(what) = session.reports.beyond() {
+                faults.add("an acknowledged report is not in the log", what);
+            }
+        }
+        let Some(feed) = &self.feed else { return };
+        if let Err(what) = feed.messages.beyond() {
+            faults.add("a feed message is not in the log", what);
+        }
+        if end {
+            feed.finish(faults);
+            if self.ledger.owed() > 0 {
+                let what = format!("{} events are missing", self.ledger.owed());
+                faults.add("the event log does not say what the commands make", what);
+            }
+        }
+    }
+
+    fn read_commands(&mut self, view: &DayView, faults: &mut Faults) {
+        let mut ledger = std::mem::take(&mut self.ledger);
+        ledger.read_commands(view, faults, |seq, kept, command, made, faults| {
+            self.on_command(seq, kept.time, command, made, faults);
+        });
+        self.ledger = ledger;
+        if self.sessions.is_empty()
+            && let Some(genesis) = &self.ledger.genesis
+        {
+            self.begin(&genesis.clone());
+        }
+    }
+
+    fn begin(&mut self, genesis: &Genesis) {
+        for (i, key) in self.keys.iter().enumerate().take(genesis.sessions.len()) {
+            let slot = SessionSlot(i as u16);
+            let name = genesis.downstream_name(slot).unwrap_or_default();
+            self.sessions.push(SessionWatch::new(slot, name, *key));
+        }
+        self.feed = Some(FeedWatch::new(genesis.feed_session()));
+    }
+
+    fn on_command(
+        &mut self,
+        seq: u64,
+        time: Nanos,
+        command: &Command<'_>,
+        made: &[Event],
+        faults: &mut Faults,
+    ) {
+        let rule = "a command that no client sent";
+        self.causes.push(match command {
+            Command::Message(head, _) => Some((head.session, head.client_seq)),
+            _ => None,
+        });
+        match command {
+            Command::Message(head, body) => match self.upstream.check_message(head, body) {
+                Err(what) => faults.add(rule, format!("command {seq}: {what}")),
+                Ok(well_formed) => self.judge_verdict(seq, head, well_formed, faults),
+            },
+            Command::Login(login) => {
+                let slot = login.session.0 as usize;
+                let Some(key) = self.keys.get(slot).copied() else {
+                    return faults.add(rule, format!("command {seq}: {login:?}"));
+                };
+                let user = crate::sim::user(slot);
+                if let Err(what) = self.upstream.check_login(login, user, &key, GATEWAY) {
+                    faults.add(rule, format!("command {seq}: {what}"));
+                }
+                if made.iter().any(|e| matches!(e.body, EventBody::LoggedIn(_))) {
+                    self.upstream.bind(login, &key);
+                }
+            }
+            Command::Logoff(m) => {
+                if let Err(what) = self.upstream.check_logoff(m) {
+                    faults.add(rule, format!("command {seq}: {what}"));
+                }
+            }
+            Command::SessionDown(m) => {
+                let effective = made.iter().any(|e| matches!(e.body, EventBody::SessionEnded(_)));
+                if effective && self.clocks_agree {
+                    self.judge_down(seq, time, m.session, m.generation, faults);
+                }
+            }
+            Command::Tick => self.judge_tick(seq, time, faults),
+            Command::Phase(Phase::Open) if !self.opened => {
+                self.opened = true;
+                if self.clocks_agree && time < self.open_at {
+                    let what = format!("command {seq} at {}, due at {}", time.0, self.open_at.0);
+                    faults.add("the market opened too early", what);
+                }
+                let due = self.open_at.max(self.up_since).plus(50 * MS);
+                if self.clocks_agree && time > due && !faults.excused(self.up_since, time) {
+                    let what = format!("command {seq} at {}, due at {}", time.0, due.0);
+                    faults.add("the market opened too late", what);
+                }
+            }
+            Command::EndOfDay => self.over = true,
+            _ => {}
+        }
+    }
+
+    /// One token per block that was sequenced; the verdict says whether there was one.
+    fn judge_verdict(
+        &mut self,
+        seq: u64,
+        head: &MessageHead,
+        well_formed: bool,
+        faults: &mut Faults,
+    ) {
+        let expected = if well_formed { Verdict::Ok } else { Verdict::Malformed };
+        let Some(tokens) = self.tokens.get_mut(head.session.0 as usize) else { return };
+        let (per_second, burst) = (self.rate.0.max(1) as u128, self.rate.1.max(1) as u128);
+        let gained = head.received.since(tokens.last) as u128 * per_second;
+        tokens.level = (tokens.level + gained).min(burst * 1_000_000_000);
+        tokens.last = tokens.last.max(head.received);
+        let there = tokens.level >= 1_000_000_000;
+        if there {
+            tokens.level -= 1_000_000_000;
+        }
+        let expected = if there { expected } else { Verdict::Throttled };
+        if head.verdict != expected as u8 {
+            let what = format!("command {seq}: expected {expected:?}, got {head:?}");
+            faults.add("a block has the wrong verdict", what);
+        }
+    }
+
+    /// A session ends only after its dead time.
+    fn judge_down(
+        &self,
+        seq: u64,
+        time: Nanos,
+        slot: SessionSlot,
+        generation: u32,
+        faults: &mut Faults,
+    ) {
+        let Some(session) = self.sessions.get(slot.0 as usize) else { return };
+        let Some((bound, dead_ns, since)) = session.binding(time) else { return };
+        // What was heard while the command was under way is another matter.
+        let until = Nanos(time.0.saturating_sub(50 * MS));
+        let heard = self.upstream.heard(slot, generation, until).unwrap_or(Nanos(0));
+        let heard = heard.max(self.up_since).max(since);
+        if bound == generation && time.since(heard) + MS < dead_ns {
+            let (silent, dead) = (time.since(heard) / MS, dead_ns / MS);
+            let what =
+                format!("command {seq}: session {} was silent for {silent} of {dead} ms", slot.0);
+            faults.add("a session was ended too early", what);
+        }
+    }
+
+    fn judge_tick(&mut self, seq: u64, time: Nanos, faults: &mut Faults) {
+        if let Some(last) = self.last_tick.replace(time) {
+            let gap = time.since(last);
+            let late = gap > TICK_NS + SLACK_NS && self.clocks_agree && !faults.excused(last, time);
+            if gap + SLACK_NS < TICK_NS && !faults.excused(last, time) || late {
+                faults.add("a tick is out of time", format!("command {seq}: {} us", gap / 1_000));
+            }
+        }
+    }
+
+    fn read_events(&mut self, view: &DayView, faults: &mut Faults) {
+        let Some(midnight) = self.ledger.genesis.as_ref().map(|g| g.midnight) else { return };
+        let mut ledger = std::mem::take(&mut self.ledger);
+        let causes = std::mem::take(&mut self.causes);
+        ledger.read_events(view, faults, |_, kept, event, faults| {
+            if let Some(feed) = &mut self.feed {
+                feed.on_event(event, kept.time, midnight, faults);
+            }
+            if event.head.session == NO_SESSION {
+                return;
+            }
+            let cause = causes.get((event.head.command.0 as usize).wrapping_sub(1)).copied();
+            let cause = cause.flatten().filter(|c| c.0 == event.head.session).map(|c| c.1);
+            if let Some(session) = self.sessions.get_mut(event.head.session.0 as usize) {
+                session.on_event(event, kept.time, midnight, cause, faults);
+            }
+        });
+        self.causes = causes;
+        self.ledger = ledger;
+    }
+
+    fn judge_sent(&mut self, now: Nanos, faults: &mut Faults) {
+        let sent = std::mem::take(&mut self.sent);
+        let mut to_feed = Vec::new();
+        let mut to_sessions: Vec<Vec<(Nanos, bool)>> = vec![Vec::new(); self.sessions.len()];
+        for s in &sent {
+            let with_messages = s.bytes.get(18..20).is_some_and(|c| c != [0, 0] && c != [255, 255]);
+            if s.local == GATEWAY {
+                let disk = self.disk;
+                let owner = self.sessions.iter_mut().position(|w| w.on_sent(s, disk, faults));
+                let sequenced = s.bytes.get(10..18).is_some_and(|n| n != [0; 8]);
+                if let Some(slot) = owner.filter(|_| sequenced) {
+                    to_sessions[slot].push((s.at, with_messages));
+                }
+                continue;
+            }
+            let Some(feed) = &mut self.feed else { continue };
+            let path = match s.peer {
+                to if to == GROUP_A => FeedPath::A,
+                to if to == GROUP_B => FeedPath::B,
+                _ if s.local == REPAIR => FeedPath::Repair,
+                _ => continue,
+            };
+            if feed.on_sent(s, path, self.disk, faults) && path != FeedPath::Repair {
+                to_feed.push((s.at, path == FeedPath::B, with_messages));
+            }
+        }
+        if !self.clocks_agree {
+            return;
+        }
+        if let Some(feed) = &mut self.feed {
+            feed.judge_rhythm(&to_feed, self.up_since, now, faults);
+        }
+        for (session, sends) in self.sessions.iter_mut().zip(&to_sessions) {
+            session.judge_rhythm(sends, now, faults);
+        }
+    }
+
+    /// What actors wrote down, as far as the logs tell by now.
+    fn judge_seen(&mut self, end: bool, faults: &mut Faults) {
+        let Some(genesis) = &self.ledger.genesis else { return };
+        let name_of = |slot: SessionSlot| genesis.downstream_name(slot);
+        for d in std::mem::take(&mut self.delivered) {
+            let Some(session) = self.sessions.get_mut(d.slot.0 as usize) else { continue };
+            if name_of(d.slot) == Some(d.name)
+                && session.reports.get(d.number) != Some(&d.bytes[..])
+            {
+                let (log, got) = (session.reports.get(d.number), super::stream::hex(&d.bytes));
+                let log = log.map(super::stream::hex);
+                let what = format!("session {}, report {}: log {log:?}, {got}", d.slot.0, d.number);
+                faults.add("a broker got another report than the log has", what);
+            }
+        }
+        for c in std::mem::take(&mut self.concluded) {
+            let Some(session) = self.sessions.get(c.slot.0 as usize) else { continue };
+            if name_of(c.slot) != Some(c.name) {
+                continue;
+            }
+            let refused = session.was_refused(c.sequence);
+            let applied = c.sequence <= session.applied();
+            let right = match c.by {
+                SettledBy::Applied | SettledBy::Report => applied,
+                SettledBy::NotApplied => refused,
+                SettledBy::Withdrawn | SettledBy::Unknown => true,
+            };
+            if !right || c.by == SettledBy::Applied && refused {
+                let what = format!("{c:?}: applied {applied}, covered by N {refused}");
+                faults.add("a message was concluded wrongly", what);
+            }
+        }
+        let feed_name = genesis.feed_session();
+        for m in std::mem::take(&mut self.mirrored) {
+            let expected = self.ledger.digests.get(&m.feed).copied();
+            let known = expected.is_some() || !m.last;
+            if m.session == feed_name && known && expected != Some(m.digest) {
+                let what = format!("{m:?}, expected {expected:x?}");
+                faults.add("a mirror is not the exchange's book", what);
+            }
+        }
+        let believed = std::mem::take(&mut self.believed);
+        let Some(naive) = self.ledger.naive().filter(|_| end) else { return };
+        for b in believed {
+            let session = naive.session(b.slot).map_or(0, |s| s.next_report);
+            if name_of(b.slot) != Some(b.name) || session != b.next_report {
+                continue;
+            }
+            let mut real = Vec::new();
+            for i in 0..genesis.symbols.len() as u16 {
+                for side in [Side::Buy, Side::Sell] {
+                    let orders = naive.orders(Locate(i + 1), side);
+                    let own = orders.into_iter().filter(|o| o.session == b.slot);
+                    real.extend(own.map(|o| (o.urn, o.order_ref, o.open, o.price)));
+                }
+            }
+            real.sort();
+            if real != b.orders {
+                let at = real.iter().zip(&b.orders).position(|(a, b)| a != b);
+                let at = at.unwrap_or(real.len().min(b.orders.len()));
+                let (real, own) = (real.get(at), b.orders.get(at));
+                let what = format!("session {}: exchange {real:?}, broker {own:?}", b.slot.0);
+                faults.add("a broker's own orders are not the exchange's", what);
+            }
+        }
+    }
+
+    /// No client is bound that has been silent for its dead time and a second.
+    pub fn judge_silence(&self, now: Nanos, faults: &mut Faults) {
+        if !self.clocks_agree || self.over {
+            return;
+        }
+        for (i, session) in self.sessions.iter().enumerate() {
+            let Some((generation, dead_ns, since)) = session.binding(now) else { continue };
+            let slot = SessionSlot(i as u16);
+            let heard = self.upstream.heard(slot, generation, now).unwrap_or(Nanos(0));
+            let heard = heard.max(since).max(self.up_since);
+            if now.since(heard) > dead_ns + 1_000 * MS && !faults.excused(heard, now) {
+                let what = format!("session {i}: silent for {} ms", now.since(heard) / MS);
+                faults.add("a silent session is not ended", what);
+            }
+        }
+    }
+}

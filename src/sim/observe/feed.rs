@@ -1,0 +1,173 @@
+//! The feed, seen from outside: what left on the lines and as repair under which number.
+//!
+//! Consumes the events of the log that say something on the feed, and the datagrams of publisher and
+//! retransmitter; produces what contradicts.
+
+use super::bytes::{self, packet};
+use super::rhythm::Rhythm;
+use super::stream::{Stream, hex};
+use super::{Faults, Sent};
+use crate::exchange::event::{Event, EventBody};
+use crate::types::*;
+
+/// Where a datagram of the feed went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FeedPath {
+    /// Line A.
+    A,
+    /// Line B.
+    B,
+    /// An answer of the repair service.
+    Repair,
+}
+
+/// The feed of a day.
+pub struct FeedWatch {
+    name: [u8; 10],
+    /// Messages by number.
+    pub messages: Stream,
+    /// Command of each message.
+    commands: Vec<u64>,
+    /// Which messages left on A, on B.
+    left: [Vec<bool>; 2],
+    rhythm: [Rhythm; 2],
+    ended: bool,
+}
+
+impl FeedWatch {
+    /// Nothing seen yet.
+    pub fn new(name: SessionName) -> FeedWatch {
+        FeedWatch {
+            name: name.0,
+            messages: Stream::default(),
+            commands: Vec::new(),
+            left: Default::default(),
+            rhythm: Default::default(),
+            ended: false,
+        }
+    }
+
+    /// An event of the log.
+    pub fn on_event(&mut self, event: &Event, time: Nanos, midnight: Nanos, faults: &mut Faults) {
+        let message = bytes::message(event, time.since(midnight));
+        if message.is_some() != (event.head.feed != 0) {
+            faults.add("an event is on the feed or is not", format!("{event:?}"));
+        }
+        let Some(bytes) = message else { return };
+        let next = self.messages.told() + 1;
+        if event.head.feed != next {
+            let what = format!("expected {next}, got {event:?}");
+            faults.add("feed numbers leave a gap", what);
+        }
+        if let Err(what) = self.messages.tell(bytes) {
+            faults.add("a feed message left with other bytes", what);
+        }
+        self.commands.push(event.head.command.0);
+        self.ended |= matches!(event.body, EventBody::System(s) if s.code == b'C');
+    }
+
+    /// Publisher or retransmitter sent something. False: it is another session's.
+    pub fn on_sent(
+        &mut self,
+        sent: &Sent,
+        path: FeedPath,
+        disk: bool,
+        faults: &mut Faults,
+    ) -> bool {
+        let Some((head, blocks)) = packet(&sent.bytes) else {
+            faults.at("sent something that is no packet", hex(&sent.bytes), sent.at);
+            return true;
+        };
+        if head.session != self.name {
+            return false;
+        }
+        for (block, number) in blocks.iter().zip(head.sequence..) {
+            if let Err(what) = self.messages.see(number, block) {
+                faults.at(
+                    "two contents under one feed number",
+                    format!("{path:?}: {what}"),
+                    sent.at,
+                );
+            }
+            let command = self.commands.get((number as usize).wrapping_sub(1)).copied();
+            if disk && command.is_some_and(|c| c > sent.archived) {
+                let (command, archived) = (command.unwrap_or(0), sent.archived);
+                let what =
+                    format!("{path:?}: message {number} of command {command}, archived {archived}");
+                faults.at("something left before its commit", what, sent.at);
+            }
+            let line = match path {
+                FeedPath::A => &mut self.left[0],
+                FeedPath::B => &mut self.left[1],
+                FeedPath::Repair => {
+                    self.repaired_before_all(number, sent, faults);
+                    continue;
+                }
+            };
+            let at = (number as usize).wrapping_sub(1);
+            if at < 1 << 28 {
+                if line.len() <= at {
+                    line.resize(at + 1, false);
+                }
+                line[at] = true;
+            }
+        }
+        if blocks.is_empty() && head.sequence > self.messages.told() + 1 {
+            let (next, told) = (head.sequence, self.messages.told());
+            let what = format!("{path:?} says next {next}, the log has {told} messages");
+            faults.at("a heartbeat is ahead of the log", what, sent.at);
+        }
+        true
+    }
+
+    /// Nobody hears a message privately before it left for all.
+    fn repaired_before_all(&self, number: u64, sent: &Sent, faults: &mut Faults) {
+        let at = (number as usize).wrapping_sub(1);
+        if !self.left.iter().all(|line| line.get(at) == Some(&true)) {
+            let what = format!("message {number} had not left on both lines");
+            faults.at("repaired before it left", what, sent.at);
+        }
+    }
+
+    /// Everything is over: each message left on both lines.
+    pub fn finish(&self, faults: &mut Faults) {
+        for (line, name) in self.left.iter().zip(["A", "B"]) {
+            let told = self.messages.told() as usize;
+            let missing = (0..told).find(|&at| line.get(at) != Some(&true));
+            if let Some(at) = missing {
+                let what = format!("line {name}: message {} of {told} never left", at + 1);
+                faults.add("a feed message never left", what);
+            }
+        }
+    }
+
+    /// Heartbeats of both lines, judged up to `now`. `sends`: time, line B?, with messages?
+    pub fn judge_rhythm(
+        &mut self,
+        sends: &[(Nanos, bool, bool)],
+        since: Nanos,
+        now: Nanos,
+        faults: &mut Faults,
+    ) {
+        for (line, name) in [(0, "line A"), (1, "line B")] {
+            let rhythm = &mut self.rhythm[line];
+            rhythm.start(since, 1_000_000_000, true);
+            for &(at, b, message) in sends {
+                if b as usize == line {
+                    rhythm.on(at, message, name, faults);
+                }
+            }
+            if self.ended {
+                rhythm.stop();
+            }
+            rhythm.until(now, name, faults);
+        }
+    }
+
+    /// The exchange was away: silence until now is nobody's fault.
+    pub fn excuse(&mut self, now: Nanos) {
+        for rhythm in &mut self.rhythm {
+            rhythm.excuse(now);
+        }
+    }
+}

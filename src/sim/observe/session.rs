@@ -1,0 +1,318 @@
+//! One session, seen from outside: what left for it under which number, and what was said about it.
+//!
+//! Consumes the session's events and the datagrams sent to its broker; produces what contradicts.
+
+use super::bytes::{self, packet};
+use super::rhythm::Rhythm;
+use super::stream::{Stream, hex};
+use super::{Faults, Sent};
+use crate::exchange::event::{Event, EventBody, LoggedIn};
+use crate::types::*;
+use crate::wire::session::{self, PacketKeys};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// One login of the session.
+struct Login {
+    event: LoggedIn,
+    applied: u64,
+    command: u64,
+    address: SocketAddrV4,
+    keys: Option<PacketKeys>,
+    /// Time of the login, and of the end of the binding.
+    from: Nanos,
+    until: Nanos,
+}
+
+/// One session of a day.
+pub struct SessionWatch {
+    slot: SessionSlot,
+    name: [u8; 10],
+    key: [u8; 32],
+    /// Reports by number.
+    pub reports: Stream,
+    /// Command of each report.
+    commands: Vec<u64>,
+    logins: Vec<Login>,
+    /// (applied, next report) as the log shows them -> first command after which they hold.
+    places: BTreeMap<(u64, u64), u64>,
+    place: (u64, u64),
+    /// Client sequences that N covered.
+    refused: BTreeSet<u64>,
+    last_urn: u32,
+    last_executed: u64,
+    rhythm: Rhythm,
+    ended: bool,
+}
+
+impl SessionWatch {
+    /// Nothing seen yet.
+    pub fn new(slot: SessionSlot, name: SessionName, key: [u8; 32]) -> SessionWatch {
+        SessionWatch {
+            slot,
+            name: name.0,
+            key,
+            reports: Stream::default(),
+            commands: Vec::new(),
+            logins: Vec::new(),
+            places: BTreeMap::from([((0, 1), 0)]),
+            place: (0, 1),
+            refused: BTreeSet::new(),
+            last_urn: 0,
+            last_executed: 0,
+            rhythm: Rhythm::default(),
+            ended: false,
+        }
+    }
+
+    /// An event of the log that is addressed to this session. `client_seq`: of the message that
+    /// caused it, when it is this session's.
+    pub fn on_event(
+        &mut self,
+        event: &Event,
+        time: Nanos,
+        midnight: Nanos,
+        client_seq: Option<u64>,
+        faults: &mut Faults,
+    ) {
+        let who = self.slot.0;
+        let report = bytes::report(event, time.since(midnight));
+        if report.is_some() != (event.head.report != 0) {
+            faults.add("an event is a report or is not", format!("session {who}: {event:?}"));
+        }
+        if let Some(bytes) = report {
+            let next = self.reports.told() + 1;
+            if event.head.report != next {
+                let what = format!("session {who}: expected {next}, got {event:?}");
+                faults.add("report numbers leave a gap", what);
+            }
+            if let Err(what) = self.reports.tell(bytes) {
+                faults.add("a report left with other bytes", format!("session {who}: {what}"));
+            }
+            self.commands.push(event.head.command.0);
+        }
+        self.place = (event.head.applied.max(self.place.0), self.reports.told() + 1);
+        self.places.entry(self.place).or_insert(event.head.command.0);
+        if let Some(seq) = client_seq {
+            if seq < self.last_executed {
+                let what = format!("session {who}: {seq} after {}: {event:?}", self.last_executed);
+                faults.add("a client sequence was executed again", what);
+            }
+            self.last_executed = self.last_executed.max(seq);
+        }
+        let urn = match &event.body {
+            EventBody::Accepted(m) => m.urn.0,
+            EventBody::Replaced(m) => m.urn.0,
+            EventBody::Rejected(m) => m.urn.0,
+            _ => 0,
+        };
+        if urn != 0 {
+            if urn <= self.last_urn {
+                let what = format!("session {who}: {urn} after {}: {event:?}", self.last_urn);
+                faults.add("a reference was used again", what);
+            }
+            self.last_urn = urn;
+        }
+        match &event.body {
+            EventBody::NotApplied(m) => {
+                self.refused.extend((0..m.count.min(70_000) as u64).map(|i| m.from + i));
+            }
+            EventBody::LoggedIn(m) => self.log_in(m, event, time),
+            EventBody::SessionEnded(_) => {
+                if let Some(login) = self.logins.last_mut() {
+                    login.until = time;
+                }
+            }
+            EventBody::SessionMark(m) => self.ended |= m.code == b'E',
+            _ => {}
+        }
+    }
+
+    fn log_in(&mut self, m: &LoggedIn, event: &Event, time: Nanos) {
+        if let Some(before) = self.logins.last_mut() {
+            before.until = before.until.min(time);
+        }
+        let keys = (m.flags & 2 != 0)
+            .then(|| session::packet_keys(&self.key, &m.client_nonce, &m.server_nonce));
+        self.logins.push(Login {
+            event: *m,
+            applied: event.head.applied,
+            command: event.head.command.0,
+            address: SocketAddrV4::new(Ipv4Addr::from(m.ip), m.port),
+            keys,
+            from: time,
+            until: Nanos(u64::MAX),
+        });
+    }
+
+    /// The login that is bound at `at`.
+    fn bound(&self, at: Nanos) -> Option<&Login> {
+        self.logins.iter().rev().find(|l| l.from <= at && at < l.until)
+    }
+
+    /// Generation, dead time (ns) and beginning of the binding at `at`.
+    pub fn binding(&self, at: Nanos) -> Option<(u32, u64, Nanos)> {
+        let login = self.bound(at)?;
+        Some((login.event.generation, login.event.dead_time_ms as u64 * 1_000_000, login.from))
+    }
+
+    /// The exchange sent something under this session's name or one of its tokens. False: it is not
+    /// about this session.
+    pub fn on_sent(&mut self, sent: &Sent, disk: bool, faults: &mut Faults) -> bool {
+        let Some(name) = sent.bytes.get(..10) else { return false };
+        let downstream = name == self.name;
+        if !downstream && !self.logins.iter().any(|l| l.event.token.0 == name) {
+            return false;
+        }
+        let who = self.slot.0;
+        // With a packet MAC of the binding at this address, or without one.
+        let logins = self.logins.iter().filter(|l| l.address == sent.peer);
+        let body = logins.rev().find_map(|l| match &l.keys {
+            None => Some(&sent.bytes[..]),
+            Some(keys) => {
+                let (body, tag) = sent.bytes.split_last_chunk::<8>()?;
+                let right = session::packet_tag(&keys.server, body).to_be_bytes() == *tag;
+                right.then_some(body)
+            }
+        });
+        let plain = (!downstream).then_some(&sent.bytes[..]);
+        let unsealed = plain.filter(|b| packet(b).is_some_and(|(_, b)| is_accepted(&b)));
+        let Some(body) = unsealed.or(body) else {
+            let what = format!("session {who}: to {}: {}", sent.peer, hex(&sent.bytes));
+            faults.at("sent to a stranger, or without its MAC", what, sent.at);
+            return true;
+        };
+        let Some((head, blocks)) = packet(body) else {
+            let what = format!("session {who}: {}", hex(body));
+            faults.at("sent something that is no packet", what, sent.at);
+            return true;
+        };
+        if downstream {
+            for (block, number) in blocks.iter().zip(head.sequence..) {
+                if let Err(what) = self.reports.see(number, block) {
+                    let what = format!("session {who}: {what}");
+                    faults.at("two contents under one report number", what, sent.at);
+                }
+                self.committed(self.command_of(number), sent, disk, "a report", faults);
+            }
+            if blocks.is_empty() && head.sequence > self.reports.told() + 1 {
+                let (next, told) = (head.sequence, self.reports.told());
+                let what = format!("session {who}: says next {next}, the log has {told} reports");
+                faults.at("a heartbeat is ahead of the log", what, sent.at);
+            }
+        } else {
+            for block in blocks {
+                self.on_own_block(block, name, sent, disk, faults);
+            }
+        }
+        true
+    }
+
+    fn command_of(&self, report: u64) -> u64 {
+        self.commands.get((report as usize).wrapping_sub(1)).copied().unwrap_or(0)
+    }
+
+    fn on_own_block(
+        &self,
+        block: &[u8],
+        token: &[u8],
+        sent: &Sent,
+        disk: bool,
+        faults: &mut Faults,
+    ) {
+        let who = self.slot.0;
+        let u64_at = |at: usize| {
+            block.get(at..at + 8).map_or(0, |b| u64::from_be_bytes(b.try_into().expect("eight")))
+        };
+        match block {
+            [b'K', ..] if block.len() == 21 => {
+                let place = (u64_at(1), u64_at(9));
+                match self.places.get(&place) {
+                    Some(&command) => self.committed(command, sent, disk, "K", faults),
+                    None => {
+                        let what = format!(
+                            "session {who}: applied {} next report {}; the log is at {:?}",
+                            place.0, place.1, self.place
+                        );
+                        faults.at("K says what the log does not", what, sent.at);
+                    }
+                }
+            }
+            [b'A', ..] if block.len() == 104 => {
+                let login = self.logins.iter().find(|l| l.event.token.0 == token);
+                let Some(login) = login else { return };
+                let expected = self.accepted(login);
+                let signed: &[u8; 104] = block.try_into().expect("its length was looked at");
+                if block[..72] != expected[..] || !session::verify_accepted(&self.key, signed) {
+                    let (expected, got) = (hex(&expected), hex(block));
+                    let what = format!("session {who}: expected {expected}, got {got}");
+                    faults.at("A says what the log does not", what, sent.at);
+                }
+                self.committed(login.command, sent, disk, "A", faults);
+            }
+            _ => {
+                let what = format!("session {who}: {}", hex(block));
+                faults.at("sent an own block that is none", what, sent.at);
+            }
+        }
+    }
+
+    /// A by its table in session.md, without the HMAC.
+    fn accepted(&self, login: &Login) -> Vec<u8> {
+        let m = &login.event;
+        let mut out = vec![b'A', m.version, m.flags, 0];
+        out.extend(m.token.0);
+        out.extend(self.name);
+        out.extend(m.next_report.to_be_bytes());
+        out.extend(login.applied.to_be_bytes());
+        out.extend(m.next_urn.to_be_bytes());
+        out.extend(m.dead_time_ms.to_be_bytes());
+        out.extend([0, 0, 0, 0, 0, 1]); // zero, epoch of one node
+        out.extend(m.generation.to_be_bytes());
+        out.extend(m.client_nonce);
+        out
+    }
+
+    /// At level disk nothing leaves above the archived mark.
+    fn committed(&self, command: u64, sent: &Sent, disk: bool, what: &str, faults: &mut Faults) {
+        if disk && command > sent.archived {
+            let (who, archived) = (self.slot.0, sent.archived);
+            let what = format!("session {who}: {what} of command {command}, archived {archived}");
+            faults.at("something left before its commit", what, sent.at);
+        }
+    }
+
+    /// A message that a broker took for concluded; false = it was not.
+    pub fn was_refused(&self, sequence: u64) -> bool {
+        self.refused.contains(&sequence)
+    }
+
+    /// Client sequence applied through, as of the last event.
+    pub fn applied(&self) -> u64 {
+        self.place.0
+    }
+
+    /// Heartbeats of a bound session: what is due, judged up to `now`.
+    pub fn judge_rhythm(&mut self, sends: &[(Nanos, bool)], now: Nanos, faults: &mut Faults) {
+        let binding = self.bound(now).map(|l| (l.from, l.event.dead_time_ms as u64 * 1_000_000));
+        let Some((from, dead_ns)) = binding else {
+            self.rhythm.stop();
+            return;
+        };
+        let idle = (dead_ns / 5).clamp(1_000_000, 1_000_000_000);
+        self.rhythm.start(from, idle, false);
+        for &(at, message) in sends.iter().filter(|s| s.0 >= from) {
+            self.rhythm.on(at, message, &format!("session {}", self.slot.0), faults);
+        }
+        self.rhythm.until(now, &format!("session {}", self.slot.0), faults);
+    }
+
+    /// The exchange was away: silence until now is nobody's fault.
+    pub fn excuse(&mut self, now: Nanos) {
+        self.rhythm.excuse(now);
+    }
+}
+
+fn is_accepted(blocks: &[&[u8]]) -> bool {
+    matches!(blocks, [block] if block.len() == 104 && block[0] == b'A')
+}

@@ -1,0 +1,303 @@
+//! Upstream: what clients really sent, and whether a command of the log is one of it.
+//!
+//! Consumes datagrams that reached the gateway and logins that the log shows; produces, for each
+//! command of a client, what is wrong with it: nobody sent it, or it says something else. Reads
+//! blocks by its own tables (ouch.md, session.md), not with the gateway's decoder.
+
+use super::bytes::{Head, packet};
+use super::stream::hex;
+use crate::exchange::command::{self, Login, Logoff, MessageBody, MessageHead};
+use crate::types::*;
+use crate::wire::session::{self, PacketKeys};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// Datagrams of tokens that no login has shown yet are kept up to so many.
+const WAITING_MAX: usize = 4_096;
+
+/// One login, as the log shows it.
+struct Binding {
+    address: SocketAddrV4,
+    keys: Option<PacketKeys>,
+    /// Blocks received under each client sequence.
+    blocks: BTreeMap<u64, Vec<Box<[u8]>>>,
+    /// Client's next of each logoff received.
+    logoffs: Vec<u64>,
+    /// When something valid was received, in order.
+    heard: Vec<Nanos>,
+}
+
+struct Datagram {
+    from: SocketAddrV4,
+    at: Nanos,
+    bytes: Box<[u8]>,
+}
+
+/// What reached the gateway.
+#[derive(Default)]
+pub struct Upstream {
+    bindings: BTreeMap<[u8; 10], Binding>,
+    tokens: BTreeMap<(u16, u32), [u8; 10]>,
+    /// Not yet known tokens.
+    waiting: BTreeMap<[u8; 10], Vec<Datagram>>,
+    waiting_count: usize,
+    /// Recent datagrams with an L: source and block.
+    logins: VecDeque<(SocketAddrV4, Vec<u8>)>,
+    /// Server nonces handed out, with the address.
+    challenges: VecDeque<(SocketAddrV4, [u8; 16])>,
+}
+
+impl Upstream {
+    /// The gateway received a datagram.
+    pub fn received(&mut self, from: SocketAddrV4, bytes: &[u8], at: Nanos) {
+        let Some(token) = bytes.get(..10) else { return };
+        if token == b"          " {
+            if let Some((_, blocks)) = packet(bytes)
+                && let [block] = blocks[..]
+            {
+                if self.logins.len() == WAITING_MAX {
+                    self.logins.pop_front();
+                }
+                self.logins.push_back((from, block.to_vec()));
+            }
+            return;
+        }
+        let token: [u8; 10] = token.try_into().expect("ten bytes");
+        if let Some(binding) = self.bindings.get_mut(&token) {
+            binding.take(from, bytes, at);
+        } else if self.waiting_count < WAITING_MAX {
+            self.waiting_count += 1;
+            let datagram = Datagram { from, at, bytes: bytes.into() };
+            self.waiting.entry(token).or_default().push(datagram);
+        }
+    }
+
+    /// The gateway sent an H.
+    pub fn challenged(&mut self, to: SocketAddrV4, nonce: [u8; 16]) {
+        if self.challenges.back() != Some(&(to, nonce)) {
+            self.challenges.push_back((to, nonce));
+        }
+    }
+
+    /// A login took effect.
+    pub fn bind(&mut self, login: &Login, key: &[u8; 32]) {
+        let token = login.token.0;
+        let address = SocketAddrV4::new(Ipv4Addr::from(login.ip), login.port);
+        let keys = (login.flags & 2 != 0)
+            .then(|| session::packet_keys(key, &login.client_nonce, &login.server_nonce));
+        let (blocks, logoffs, heard) = Default::default();
+        let mut binding = Binding { address, keys, blocks, logoffs, heard };
+        for datagram in self.waiting.remove(&token).unwrap_or_default() {
+            self.waiting_count -= 1;
+            binding.take(datagram.from, &datagram.bytes, datagram.at);
+        }
+        self.bindings.insert(token, binding);
+        self.tokens.insert((login.session.0, login.generation), token);
+    }
+
+    fn binding(&self, slot: SessionSlot, generation: u32) -> Option<&Binding> {
+        self.bindings.get(self.tokens.get(&(slot.0, generation))?)
+    }
+
+    /// When this login was last heard of, not later than `until`.
+    pub fn heard(&self, slot: SessionSlot, generation: u32, until: Nanos) -> Option<Nanos> {
+        let heard = &self.binding(slot, generation)?.heard;
+        heard.iter().rev().find(|at| **at <= until).copied()
+    }
+
+    /// Whether somebody sent this L.
+    pub fn check_login(
+        &self,
+        login: &Login,
+        user: User,
+        key: &[u8; 32],
+        gateway: SocketAddrV4,
+    ) -> Result<(), String> {
+        let from = SocketAddrV4::new(Ipv4Addr::from(login.ip), login.port);
+        let sent = self.logins.iter().rev().any(|(source, block)| {
+            let Ok(block) = <&[u8; 104]>::try_from(&block[..]) else { return false };
+            *source == from
+                && block[0] == b'L'
+                && block[1] == 1
+                && block[2] & !3 == 0
+                && block[2] == login.flags
+                && block[4..10] == user.0
+                && block[32..40] == login.login_time.0.to_be_bytes()
+                && block[40..56] == login.client_nonce
+                && block[56..72] == login.server_nonce
+                && block[72..]
+                    == session::login_hmac(key, block, gateway.ip().octets(), gateway.port())
+        });
+        if !sent {
+            return Err(format!("no L with a right HMAC came from {from}: {login:?}"));
+        }
+        if !self.challenges.iter().any(|c| *c == (from, login.server_nonce)) {
+            return Err(format!("{from} never got the nonce of its login: {login:?}"));
+        }
+        Ok(())
+    }
+
+    /// Whether somebody sent this logoff.
+    pub fn check_logoff(&self, m: &Logoff) -> Result<(), String> {
+        match self.binding(m.session, m.generation) {
+            Some(binding) if binding.logoffs.contains(&m.client_next) => Ok(()),
+            _ => Err(format!("no such logoff came from the bound address: {m:?}")),
+        }
+    }
+
+    /// Whether a client sent this message; Ok(true) when the block is well-formed.
+    pub fn check_message(&self, head: &MessageHead, body: &MessageBody) -> Result<bool, String> {
+        let Some(binding) = self.binding(head.session, head.generation) else {
+            return Err(format!("no login has this generation: {head:?}"));
+        };
+        let sent = binding.blocks.get(&head.client_seq).map_or(&[][..], |blocks| blocks);
+        for block in sent {
+            let (well_formed, read) = read(block);
+            if read == *body {
+                return Ok(well_formed);
+            }
+        }
+        let sent: Vec<String> = sent.iter().map(|b| hex(b)).collect();
+        Err(format!("{head:?} {body:?}; blocks that came under this number: {sent:?}"))
+    }
+}
+
+impl Binding {
+    fn take(&mut self, from: SocketAddrV4, bytes: &[u8], at: Nanos) {
+        if from != self.address {
+            return;
+        }
+        let bytes = match &self.keys {
+            None => bytes,
+            Some(keys) => {
+                let Some((body, tag)) = bytes.split_last_chunk::<8>() else { return };
+                if u64::from_be_bytes(*tag) != session::packet_tag(&keys.client, body) {
+                    return;
+                }
+                body
+            }
+        };
+        self.heard.push(at);
+        let Some((Head { sequence, count, .. }, blocks)) = packet(bytes) else { return };
+        if count == 0xFFFF && blocks.is_empty() {
+            self.logoffs.push(sequence);
+        }
+        if sequence == 0 {
+            return;
+        }
+        for (i, block) in blocks.iter().enumerate() {
+            let Some(number) = sequence.checked_add(i as u64) else { return };
+            let known = self.blocks.entry(number).or_default();
+            if !known.iter().any(|k| **k == **block) {
+                known.push((*block).into());
+            }
+        }
+    }
+}
+
+/// Fields of a block at their offsets.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn u32(&self, at: usize) -> u32 {
+        u32::from_be_bytes(self.0[at..at + 4].try_into().expect("four bytes"))
+    }
+    fn u64(&self, at: usize) -> u64 {
+        u64::from_be_bytes(self.0[at..at + 8].try_into().expect("eight bytes"))
+    }
+    fn text<const N: usize>(&self, at: usize) -> Alpha<N> {
+        Alpha(self.0[at..at + N].try_into().expect("as many bytes"))
+    }
+}
+
+/// What a block says by ouch.md: well-formed or not, and the body of its command.
+pub fn read(block: &[u8]) -> (bool, MessageBody) {
+    let fixed = match block.first() {
+        Some(b'O') => 45,
+        Some(b'U') => 38,
+        Some(b'X') => 9,
+        Some(b'Q') => 1,
+        _ => return (false, unparsed(block)),
+    };
+    let Some(rest) = block.get(fixed..) else { return (false, unparsed(block)) };
+    let Some(tags) = tags(rest, block[0] == b'O') else { return (false, unparsed(block)) };
+    let f = Fields(block);
+    let body = match block[0] {
+        b'O' => MessageBody::Enter(command::Enter {
+            urn: Urn(f.u32(1)),
+            side: block[5],
+            quantity: Quantity(f.u32(6)),
+            symbol: f.text(10),
+            price: f.u64(18),
+            tif: block[26],
+            display: block[27],
+            capacity: block[28],
+            iso: block[29],
+            cross: block[30],
+            cl_ord_id: f.text(31),
+            account: tags.0.unwrap_or(Alpha::BLANK),
+            min_quantity: Quantity(tags.1.unwrap_or(0)),
+            flags: tags.0.is_some() as u8 | (tags.1.is_some() as u8) << 1,
+            zero: [0; 3],
+        }),
+        b'U' => MessageBody::Replace(command::Replace {
+            old_urn: Urn(f.u32(1)),
+            urn: Urn(f.u32(5)),
+            quantity: Quantity(f.u32(9)),
+            price: f.u64(13),
+            tif: block[21],
+            display: block[22],
+            iso: block[23],
+            zero: 0,
+            cl_ord_id: f.text(24),
+            zero_tail: [0; 2],
+        }),
+        b'X' => MessageBody::Cancel(command::Cancel {
+            urn: Urn(f.u32(1)),
+            quantity: Quantity(f.u32(5)),
+        }),
+        _ => MessageBody::Query,
+    };
+    (true, body)
+}
+
+/// Account and minimum quantity of an appendage; `None` when it is not one that this message takes.
+fn tags(rest: &[u8], takes: bool) -> Option<(Option<AccountName>, Option<u32>)> {
+    let (mut account, mut minimum) = (None, None);
+    if rest.is_empty() {
+        return Some((account, minimum));
+    }
+    let (len, mut rest) = rest.split_first_chunk::<2>()?;
+    if u16::from_be_bytes(*len) as usize != rest.len() {
+        return None;
+    }
+    while let [len, tail @ ..] = rest {
+        let (tag, after) = tail.split_at_checked(*len as usize)?;
+        rest = after;
+        match tag {
+            [2, name @ ..] if takes && account.is_none() => {
+                account = Some(Alpha(name.try_into().ok()?));
+            }
+            [3, value @ ..] if takes && minimum.is_none() => {
+                minimum = Some(u32::from_be_bytes(value.try_into().ok()?));
+            }
+            _ => return None,
+        }
+    }
+    Some((account, minimum))
+}
+
+fn unparsed(block: &[u8]) -> MessageBody {
+    let letter = block.first().copied().unwrap_or(0);
+    let (urn, id) = match letter {
+        b'O' => (block.get(1..5), block.get(31..45)),
+        b'U' => (block.get(5..9), block.get(24..38)),
+        _ => (None, None),
+    };
+    MessageBody::Unparsed(command::Unparsed {
+        letter,
+        has_urn: urn.is_some() as u8,
+        urn: Urn(urn.map_or(0, |b| u32::from_be_bytes(b.try_into().expect("four bytes")))),
+        cl_ord_id: id.map_or(Alpha::BLANK, |b| Alpha(b.try_into().expect("14 bytes"))),
+    })
+}
