@@ -395,7 +395,14 @@ impl DayView {
 }
 
 fn make_dir(storage: &dyn Storage, dir: &Path) -> Result<(), StoreError> {
-    storage.create_dir_all(dir).map_err(|e| StoreError::io("create", dir, e))
+    // What is new has a name in the directory above, which has to be as durable as what it will hold.
+    let new: Vec<&Path> = dir.ancestors().take_while(|d| !storage.exists(d)).collect();
+    storage.create_dir_all(dir).map_err(|e| StoreError::io("create", dir, e))?;
+    for made in new {
+        let above = made.parent().filter(|p| !p.as_os_str().is_empty());
+        sync_dir(storage, above.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
 }
 
 /// Makes a directory for logs: they hold the tokens of live sessions, which are for owner and group.

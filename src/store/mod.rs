@@ -31,7 +31,10 @@ pub use reader::Reader;
 pub use record::{HEADER_BYTES, KIND_PAD, RECORD_ALIGN, RECORD_BYTES_MAX, Record, record_bytes};
 pub use recovery::{Cut, Recovered};
 pub use retire::{Retired, retire_ended_days};
-pub use storage::{FileStorage, FileSystem, Mapping, OpenMode, Storage, StorageFile, files};
+pub use storage::{
+    Counts, Faults, FileStorage, FileSystem, Mapping, MemoryStorage, OpenMode, SimulatedCrash,
+    Storage, StorageFile, Tier, files,
+};
 pub use writer::{Appended, Writer};
 
 use crate::planted::{self, Bug};

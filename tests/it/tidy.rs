@@ -24,7 +24,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("net", &["types", "random"]),
     ("wire", &["types"]),
     ("exchange", &["types", "layout"]),
-    ("store", &["types", "agent"]),
+    ("store", &["types", "random", "agent"]),
     // Egress names the clock: it measures when a report was handed to the socket.
     (
         "gateway",

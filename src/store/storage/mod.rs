@@ -7,8 +7,10 @@
 //! from there on it is pointer arithmetic.
 
 mod files;
+mod memory;
 
 pub use files::FileStorage;
+pub use memory::{Counts, Faults, MemoryStorage, SimulatedCrash, Tier};
 
 use super::Medium;
 use std::any::Any;
