@@ -125,6 +125,7 @@ impl Engine {
             apply(&mut self.exchange, &mut self.outbound, status, seq, time, &command);
         }
         self.outbound.go_live(last)?;
+        self.status.set_mode(self.exchange.mode());
         self.publish_hash();
         self.status.set_live();
         Ok(())

@@ -1,15 +1,19 @@
 //! Timer: the one source of time commands.
 //!
-//! Consumes the clock (as `now`), the session board and the engine's status; produces Tick every
-//! 100 ms, the Phase changes of the day's schedule, SessionDown for sessions that were silent for
-//! their dead time, and Continue while the exchange wants it. Must not know orders.
+//! Consumes the clock (as `now`), the session board, the engine's status and the logs' marks; produces
+//! Tick every 100 ms, the Phase changes of the day's schedule, SessionDown for sessions that were
+//! silent for their dead time, Continue while the exchange wants it, and Mode as the archiver falls
+//! behind or catches up (`ladder`). Must not know orders.
+
+pub mod ladder;
 
 use crate::agent::Agent;
 use crate::board::{EngineStatus, SessionBoard};
 use crate::counters::counters;
-use crate::exchange::command::{COMMAND_BYTES_MAX, Command, Phase, SessionDown};
+use crate::exchange::command::{COMMAND_BYTES_MAX, Command, Mode, Phase, SessionDown};
 use crate::planted::{self, Bug};
 use crate::ring::Producer;
+use crate::store::{Control, LogIndex};
 use crate::types::*;
 use std::sync::Arc;
 
@@ -20,6 +24,7 @@ counters! {
         phases: "Phase commands pushed",
         sessions_down: "SessionDown commands pushed",
         continues: "Continue commands pushed",
+        modes: "Mode commands pushed",
         ring_full: "commands that found the ring full; tried again next cycle",
         stalls: "times nobody could be heard for 200 ms or more: dead times start anew",
     }
@@ -57,6 +62,9 @@ pub struct Timer {
     /// Since when the exchange has been reachable: silence before it does not count.
     reachable_since: Nanos,
     phase_pushed: Option<(Phase, Nanos)>,
+    /// Marks of the logs: how far the archiver is behind. `None` = nobody looks.
+    marks: Option<Arc<Control>>,
+    mode_pushed: Option<(Mode, Nanos)>,
     continues_pushed: u64,
     /// Generation whose SessionDown was pushed, and when, by slot.
     downs: Vec<(u32, Nanos)>,
@@ -81,11 +89,19 @@ impl Timer {
             last_cycle: Nanos(0),
             reachable_since: Nanos(0),
             phase_pushed: None,
+            marks: None,
+            mode_pushed: None,
             continues_pushed: 0,
             downs: vec![(0, Nanos(0)); board.sessions()],
             board,
             counters: Arc::default(),
         }
+    }
+
+    /// From now on the venue's mode follows how far the archiver is behind (`ladder`).
+    pub fn with_ladder(mut self, marks: Arc<Control>) -> Timer {
+        self.marks = Some(marks);
+        self
     }
 
     /// Its counters.
@@ -127,6 +143,26 @@ impl Timer {
         }
         self.phase_pushed = Some((due, now));
         self.counters.phases.add(1);
+        1
+    }
+
+    fn change_mode(&mut self, now: Nanos) -> usize {
+        let Some(marks) = &self.marks else { return 0 };
+        let [commands, events] = LogIndex::ALL.map(|log| marks.backlog(log).percent());
+        let mode = self.status.mode();
+        let due = ladder::rung(mode, commands.max(events));
+        // What waited for the end of a halt comes before any trade.
+        let cancels_first = due == Mode::Normal && self.status.continue_wanted();
+        if due == mode || cancels_first || self.status.day_ended() {
+            return 0;
+        }
+        let waiting =
+            self.mode_pushed.is_some_and(|(mode, at)| mode == due && now.since(at) < RETRY_NS);
+        if waiting || !self.push(&Command::Mode(due)) {
+            return 0;
+        }
+        self.mode_pushed = Some((due, now));
+        self.counters.modes.add(1);
         1
     }
 
@@ -191,7 +227,7 @@ impl Agent for Timer {
         }
         if now >= self.next_scan {
             self.next_scan = now.plus(SCAN_NS);
-            done += self.end_silent_sessions(now) + self.change_phase(now);
+            done += self.end_silent_sessions(now) + self.change_phase(now) + self.change_mode(now);
         }
         done
     }

@@ -7,6 +7,7 @@ use rialto::agent::RunnerHandle;
 use rialto::clock::SystemClock;
 use rialto::config::{Config, ThreadConfig};
 use rialto::counters::{CounterSet, Distribution};
+use rialto::exchange::command::Mode;
 use rialto::store::{LogIndex, Medium};
 use rialto::topology::Venue;
 use serde_json::{Map, Value, json};
@@ -110,6 +111,7 @@ struct Alarms {
     wall_step: bool,
     archive: bool,
     backlog: bool,
+    mode: Mode,
     /// Agents told of that cannot read a log.
     unreadable: Vec<&'static str>,
     status: bool,
@@ -140,6 +142,19 @@ impl Alarms {
         if begins(&mut self.backlog, percent > Some(BACKLOG_PERCENT)) {
             let percent = percent.unwrap_or(0);
             tracing::error!("the archiver is behind: {percent} percent of the hot tier");
+        }
+        let mode = venue.status.mode();
+        if mode != std::mem::replace(&mut self.mode, mode) {
+            let percent = percent.unwrap_or(0);
+            match mode {
+                Mode::Normal => tracing::warn!("the venue takes orders again"),
+                Mode::CancelOnly => tracing::error!(
+                    "the venue takes cancels only: {percent} percent of the hot tier are not archived"
+                ),
+                Mode::Halt => tracing::error!(
+                    "the venue is halted: {percent} percent of the hot tier are not archived"
+                ),
+            }
         }
         for agent in unreadable(&venue.counters) {
             if !self.unreadable.contains(&agent) {
@@ -227,6 +242,7 @@ fn status(venue: &Venue, scheduling: &str, state: &str) -> Value {
     let (hashed, state_hash) = venue.status.state_hash();
     json!({
         "state": state,
+        "mode": mode_text(venue.status.mode()),
         "pid": std::process::id(),
         "path": "udp",
         "scheduling": scheduling,
@@ -243,6 +259,15 @@ fn status(venue: &Venue, scheduling: &str, state: &str) -> Value {
         "agents": agents,
         "threads": threads,
     })
+}
+
+/// What the venue takes, in a word.
+fn mode_text(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Normal => "normal",
+        Mode::CancelOnly => "cancel_only",
+        Mode::Halt => "halt",
+    }
 }
 
 fn percentiles(d: &Distribution) -> Value {

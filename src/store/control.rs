@@ -36,7 +36,8 @@ pub struct Mark {
 pub struct Backlog {
     /// Bytes written and not archived.
     pub bytes: u64,
-    /// Bytes the hot tier of that log can hold.
+    /// Bytes the hot tier of that log can hold for sure: the segment in which the archive stands may be
+    /// held in vain.
     pub hot_bytes: u64,
 }
 
@@ -264,9 +265,11 @@ impl Control {
     pub fn backlog(&self, log: LogIndex) -> Backlog {
         let cell = self.cell(log);
         let archived = self.archived(log).position;
+        let hot_bytes = cell.hot_bytes.load(Ordering::Relaxed);
+        let segment_bytes = cell.segment_bytes.load(Ordering::Relaxed);
         Backlog {
             bytes: self.written(log).position.saturating_sub(archived),
-            hot_bytes: cell.hot_bytes.load(Ordering::Relaxed),
+            hot_bytes: hot_bytes.saturating_sub(segment_bytes).max(hot_bytes / 2),
         }
     }
 

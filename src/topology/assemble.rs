@@ -234,7 +234,8 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     let repair_fd = ports.repair.poll_fd();
     let retransmitter = Retransmitter::new(repair, ports.repair, &event_log, released.clone())?;
     let timer =
-        Timer::new(timer_sequencer, board.clone(), status.clone(), schedule(config, &genesis));
+        Timer::new(timer_sequencer, board.clone(), status.clone(), schedule(config, &genesis))
+            .with_ladder(day.day.control().clone());
 
     let preparer = archiver.take_preparer();
     let inside = egress.latency();

@@ -8,6 +8,7 @@ mod golden;
 mod host;
 mod hostile;
 mod journeys;
+mod ladder;
 mod lives;
 mod model;
 mod restart;

@@ -50,7 +50,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "retransmitter",
         &["types", "agent", "counters", "net", "wire", "store", "exchange::data", "publisher"],
     ),
-    ("timer", &["types", "agent", "ring", "counters", "board", "exchange::data"]),
+    ("timer", &["types", "agent", "ring", "counters", "board", "store", "exchange::data"]),
     ("broker", &["types", "random", "agent", "clock", "net", "wire"]),
     ("subscriber", &["types", "agent", "clock", "net", "wire"]),
     ("flow", &["types", "random"]),

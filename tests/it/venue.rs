@@ -131,10 +131,14 @@ pub struct Venue {
     pub publisher: Publisher<MemoryPort>,
     pub timer: Timer,
     pub archiver: Archiver,
+    pub preparer: Preparer,
     /// False: the sequencer and what follows stand still; rings fill.
     pub sequencing: bool,
     /// False: the archiver stands still; no segment is prepared, logs fill.
     pub archiving: bool,
+    /// False: the archiver stands still, but segments are prepared, as by the thread of its own that a
+    /// real venue has.
+    pub copying: bool,
     day: Day,
     options: Options,
     home: Home,
@@ -283,7 +287,9 @@ impl Venue {
                 .unwrap();
         publisher.resume().unwrap();
         let timer =
-            Timer::new(timer_sequencer, board.clone(), status.clone(), options.schedule.clone());
+            Timer::new(timer_sequencer, board.clone(), status.clone(), options.schedule.clone())
+                .with_ladder(control);
+        let preparer = archiver.take_preparer().expect("nobody took it yet");
         Ok(Venue {
             network,
             clock,
@@ -298,8 +304,10 @@ impl Venue {
             publisher,
             timer,
             archiver,
+            preparer,
             sequencing: true,
             archiving: true,
+            copying: true,
             day,
             options,
             home,
@@ -330,7 +338,10 @@ impl Venue {
         let mut done = self.cycle();
         done += self.replayer.duty_cycle(now);
         if self.archiving && self.cycles.is_multiple_of(16) {
-            self.archiver.duty_cycle(now);
+            self.preparer.duty_cycle(now);
+            if self.copying {
+                self.archiver.duty_cycle(now);
+            }
         }
         self.cycles += 1;
         done
