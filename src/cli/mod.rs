@@ -8,6 +8,7 @@ mod mirror;
 mod order;
 mod replay;
 mod run;
+mod sim;
 mod text;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,7 @@ enum Command {
     Feed(feed::Arguments),
     Replay(replay::Arguments),
     Log(log::Arguments),
+    Sim(sim::Arguments),
     #[command(hide = true)]
     Mirror(mirror::Arguments),
 }
@@ -47,6 +49,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Feed(a) => feed::run(a),
         Command::Replay(a) => replay::run(a),
         Command::Log(a) => log::run(a),
+        Command::Sim(a) => sim::run(a),
         Command::Mirror(a) => mirror::run(a),
     }
 }

@@ -1,8 +1,15 @@
-//! A network in memory for tests: addresses, multicast groups, FIFO delivery, seeded loss.
+//! A network in memory for tests and simulation: addresses, multicast groups, seeded faults.
 //!
-//! Consumes what [`MemoryPort`]s flush and delivers it at once, in order, to the ports that it is
-//! for. Nothing is reordered or delayed; loss and cuts are asked for. Buffers come from a pool, so
-//! that a steady flow does not allocate. Must not know what datagrams mean.
+//! Consumes what [`MemoryPort`]s flush. A plain network delivers it at once, in order, to the ports
+//! that it is for; loss and cuts are asked for. A simulated one ([`MemoryNetwork::simulated`]) has a
+//! time of its own, in which datagrams are delayed, lost, doubled, overtaken and damaged. Buffers come
+//! from a pool, so that a steady flow does not allocate. Must not know what datagrams mean.
+
+mod flight;
+
+pub use flight::{LinkFaults, NetworkCounts, Way};
+
+use flight::Flight;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Error, ErrorKind, Result};
@@ -31,10 +38,19 @@ impl Datagram {
         let nobody = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
         Datagram { from: nobody, to: nobody, length: 0, bytes: Box::new([0; DATAGRAM_BYTES_MAX]) }
     }
+
+    fn copy(&self, pool: &mut Vec<Datagram>) -> Datagram {
+        let mut copy = pool.pop().unwrap_or_else(Datagram::blank);
+        (copy.from, copy.to, copy.length) = (self.from, self.to, self.length);
+        copy.bytes[..self.length].copy_from_slice(&self.bytes[..self.length]);
+        copy
+    }
 }
 
 struct Endpoint {
     address: SocketAddrV4,
+    /// Where it is: of a group's member the interface.
+    host: Ipv4Addr,
     waiting: VecDeque<Datagram>,
 }
 
@@ -46,7 +62,9 @@ struct State {
     random: Random,
     drop_per_million: u32,
     lost: u64,
+    waiting_max: usize,
     pool: Vec<Datagram>,
+    flight: Option<Box<Flight>>,
 }
 
 /// A network in memory. Clones are the same network.
@@ -78,9 +96,76 @@ impl MemoryNetwork {
                 random: Random::new(seed),
                 drop_per_million,
                 lost: 0,
+                waiting_max: WAITING_MAX,
                 pool: Vec::new(),
+                flight: None,
             })),
         }
+    }
+
+    /// A network with a time of its own: nothing arrives before [`MemoryNetwork::advance`], and what
+    /// happens on the way is drawn from `seed` by the faults of its link.
+    pub fn simulated(seed: u64) -> MemoryNetwork {
+        let network = MemoryNetwork::new();
+        network.lock().flight = Some(Box::new(Flight::new(seed)));
+        network
+    }
+
+    /// Moves a simulated network to `now` (ns) and delivers what has arrived by then. Returns when the
+    /// next datagram arrives, of those under way.
+    pub fn advance(&self, now: u64) -> Option<u64> {
+        let mut state = self.lock();
+        if let Some(flight) = state.flight.as_deref_mut() {
+            flight.set_now(now);
+        }
+        state.arrive();
+        state.flight.as_deref().and_then(Flight::next_at)
+    }
+
+    /// Faults by direction of a simulated network, from now on; the first that matches counts.
+    pub fn set_links(&self, links: Vec<(Way, LinkFaults)>) {
+        if let Some(flight) = self.lock().flight.as_deref_mut() {
+            flight.set_links(links);
+        }
+    }
+
+    /// Cuts off what a host of a simulated network sends, what is sent to it, or mends it.
+    pub fn set_host_cut(&self, host: Ipv4Addr, from: bool, to: bool) {
+        if let Some(flight) = self.lock().flight.as_deref_mut() {
+            flight.set_cut(host, from, to);
+        }
+    }
+
+    /// Datagrams that wait at one port at most, from now on.
+    pub fn set_waiting_max(&self, datagrams: usize) {
+        self.lock().waiting_max = datagrams;
+    }
+
+    /// A datagram from anybody's address: what a hostile peer on the same network can send.
+    pub fn inject(&self, from: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]) {
+        let mut state = self.lock();
+        let mut datagram = state.pool.pop().unwrap_or_else(Datagram::blank);
+        let length = bytes.len().min(DATAGRAM_BYTES_MAX);
+        (datagram.from, datagram.to, datagram.length) = (from, to, length);
+        datagram.bytes[..length].copy_from_slice(&bytes[..length]);
+        state.deliver(&datagram);
+        state.pool.push(datagram);
+    }
+
+    /// One of the last datagrams that a simulated network delivered, chosen by `choice`: from, to,
+    /// bytes. Kept from the first call on.
+    pub fn overheard(&self, choice: u64) -> Option<(SocketAddrV4, SocketAddrV4, Vec<u8>)> {
+        self.lock().flight.as_deref_mut().and_then(|f| f.overheard(choice))
+    }
+
+    /// What happened so far on a simulated network.
+    pub fn counts(&self) -> NetworkCounts {
+        self.lock().flight.as_deref().map_or_else(NetworkCounts::default, |f| f.counts)
+    }
+
+    /// Hash over every delivery of a simulated network: time, addresses, bytes.
+    pub fn trace(&self) -> u64 {
+        self.lock().flight.as_deref().map_or(0, Flight::trace)
     }
 
     /// Changes the loss from now on.
@@ -121,7 +206,7 @@ impl MemoryNetwork {
         if taken(&state, address) {
             return Err(in_use(address));
         }
-        Ok(self.open(&mut state, address))
+        Ok(self.open(&mut state, address, *address.ip()))
     }
 
     /// A port that sends to groups; bound to any free port of `interface`.
@@ -132,20 +217,20 @@ impl MemoryNetwork {
     /// A new member of `group`; there may be any number.
     ///
     /// Err `InvalidInput` when `group` is not a multicast address.
-    pub fn join(&self, group: SocketAddrV4, _interface: Ipv4Addr) -> Result<MemoryPort> {
+    pub fn join(&self, group: SocketAddrV4, interface: Ipv4Addr) -> Result<MemoryPort> {
         if !group.ip().is_multicast() {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!("join {group}: not a multicast address (224.0.0.0/4)"),
             ));
         }
-        Ok(self.open(&mut self.lock(), group))
+        Ok(self.open(&mut self.lock(), group, interface))
     }
 
-    fn open(&self, state: &mut State, address: SocketAddrV4) -> MemoryPort {
+    fn open(&self, state: &mut State, address: SocketAddrV4, host: Ipv4Addr) -> MemoryPort {
         let number = state.next_endpoint;
         state.next_endpoint += 1;
-        state.endpoints.insert(number, Endpoint { address, waiting: VecDeque::new() });
+        state.endpoints.insert(number, Endpoint { address, host, waiting: VecDeque::new() });
         MemoryPort::new(Arc::new(Place { network: self.clone(), number, address }))
     }
 
@@ -161,26 +246,64 @@ fn in_use(address: SocketAddrV4) -> Error {
 
 impl State {
     fn deliver(&mut self, datagram: &Datagram) {
-        let State { endpoints, cut, random, drop_per_million, lost, pool, .. } = self;
+        if self.flight.is_some() {
+            return self.set_out(datagram);
+        }
+        let State { endpoints, cut, random, drop_per_million, lost, pool, waiting_max, .. } = self;
         let severed = cut.contains(&datagram.from) || cut.contains(&datagram.to);
         let mut receivers = 0;
         for endpoint in endpoints.values_mut().filter(|e| e.address == datagram.to) {
             receivers += 1;
             // The dice are thrown also for what is lost anyway: a cut changes nothing elsewhere.
             let unlucky = random.chance(*drop_per_million);
-            if severed || unlucky || endpoint.waiting.len() >= WAITING_MAX {
+            if severed || unlucky || endpoint.waiting.len() >= *waiting_max {
                 *lost += 1;
                 continue;
             }
-            let mut copy = pool.pop().unwrap_or_else(Datagram::blank);
-            copy.from = datagram.from;
-            copy.to = datagram.to;
-            copy.length = datagram.length;
-            copy.bytes[..datagram.length].copy_from_slice(&datagram.bytes[..datagram.length]);
-            endpoint.waiting.push_back(copy);
+            endpoint.waiting.push_back(datagram.copy(pool));
         }
         if receivers == 0 {
             *lost += 1;
+        }
+    }
+
+    /// On a simulated network: a copy for each receiver sets out.
+    fn set_out(&mut self, datagram: &Datagram) {
+        let State { endpoints, pool, flight, .. } = self;
+        let Some(flight) = flight.as_deref_mut() else { return };
+        if datagram.to.ip().is_multicast() {
+            for (number, endpoint) in endpoints.iter().filter(|(_, e)| e.address == datagram.to) {
+                flight.send(datagram, Some(*number), endpoint.host, pool);
+            }
+        } else {
+            // Who has the address is decided when it arrives: a process may come up meanwhile.
+            flight.send(datagram, None, *datagram.to.ip(), pool);
+        }
+    }
+
+    /// On a simulated network: what has arrived by now goes to its ports.
+    fn arrive(&mut self) {
+        let State { endpoints, pool, flight, waiting_max, .. } = self;
+        let Some(flight) = flight.as_deref_mut() else { return };
+        while let Some((endpoint, datagram)) = flight.arrived() {
+            let found = match endpoint {
+                Some(number) => endpoints.get_mut(&number),
+                None => endpoints.values_mut().find(|e| e.address == datagram.to),
+            };
+            match found {
+                Some(endpoint) if endpoint.waiting.len() < *waiting_max => {
+                    flight.delivered(&datagram);
+                    endpoint.waiting.push_back(datagram);
+                }
+                Some(_) => {
+                    flight.counts.overflowed += 1;
+                    pool.push(datagram);
+                }
+                None => {
+                    flight.counts.nobody += 1;
+                    pool.push(datagram);
+                }
+            }
         }
     }
 }
@@ -378,6 +501,83 @@ mod tests {
         assert_eq!(received(&mut b).len(), 1);
         assert_eq!(received(&mut a).len(), 0);
         assert_eq!(network.lost(), 2);
+    }
+
+    fn link(faults: LinkFaults) -> MemoryNetwork {
+        let network = MemoryNetwork::simulated(7);
+        network.set_links(vec![(Way::To(address(2, 100)), faults)]);
+        network
+    }
+
+    #[test]
+    fn a_simulated_network_delivers_when_the_time_has_come() {
+        let network = link(LinkFaults { delay_ns: 1_000, ..LinkFaults::default() });
+        let mut a = network.bind(address(1, 100)).unwrap();
+        let mut b = network.bind(address(2, 100)).unwrap();
+        network.advance(50);
+        send(&mut a, b.local(), "x");
+        let at = network.advance(60).unwrap();
+        assert!((550..=1_050).contains(&at), "{at}");
+        assert!(received(&mut b).is_empty());
+        network.advance(at);
+        assert_eq!(received(&mut b).len(), 1);
+        // Sent to a process that comes up before it arrives.
+        drop(b);
+        send(&mut a, address(2, 100), "y");
+        let mut b = network.bind(address(2, 100)).unwrap();
+        network.advance(10_000);
+        assert_eq!(received(&mut b).len(), 1);
+    }
+
+    #[test]
+    fn faults_are_drawn_from_the_seed_and_counted() {
+        let run = || {
+            let network = link(LinkFaults {
+                lose: 100_000,
+                duplicate: 100_000,
+                corrupt: 100_000,
+                truncate: 100_000,
+                late: 200_000,
+                late_ns: 50_000,
+                delay_ns: 1_000,
+            });
+            let mut a = network.bind(address(1, 100)).unwrap();
+            let mut b = network.bind(address(2, 100)).unwrap();
+            for i in 0..1_000 {
+                send(&mut a, b.local(), &format!("number {i}"));
+                network.advance(i * 100);
+            }
+            network.advance(1_000_000);
+            (received(&mut b), network.counts(), network.trace())
+        };
+        let (got, counts, trace) = run();
+        assert_eq!(run(), (got.clone(), counts, trace));
+        assert_eq!(got.len() as u64, counts.delivered);
+        assert_eq!(counts.delivered + counts.lost, 1_000 + counts.duplicated);
+        for count in [counts.lost, counts.duplicated, counts.corrupted, counts.truncated] {
+            assert!((50..200).contains(&count), "{counts:?}");
+        }
+        let whole = |text: &str| text.strip_prefix("number ").and_then(|n| n.parse::<u64>().ok());
+        let order: Vec<u64> = got.iter().filter_map(|(text, _)| whole(text)).collect();
+        assert!(order.windows(2).any(|w| w[0] > w[1]), "nothing was overtaken");
+    }
+
+    #[test]
+    fn a_host_is_cut_one_way_at_a_time() {
+        let network = link(LinkFaults::default());
+        let mut a = network.bind(address(1, 100)).unwrap();
+        let mut b = network.bind(address(2, 100)).unwrap();
+        network.set_host_cut(*b.local().ip(), false, true);
+        send(&mut a, b.local(), "lost");
+        send(&mut b, a.local(), "kept");
+        network.advance(1);
+        assert_eq!((received(&mut a).len(), received(&mut b).len()), (1, 0));
+        network.set_host_cut(*b.local().ip(), false, false);
+        send(&mut a, b.local(), "kept");
+        network.inject(address(9, 9), a.local(), b"spoofed");
+        network.advance(2);
+        assert_eq!((received(&mut a).len(), received(&mut b).len()), (1, 1));
+        assert_eq!(network.counts().cut, 1);
     }
 
     #[test]

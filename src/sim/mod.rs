@@ -9,16 +9,25 @@
 //! | `dice` | choices from a seed |
 //! | `plan` | what a seed draws: features, faults, incidents, configuration |
 //! | `world` | processes, threads, time, crashes: runs a plan |
+//! | `shrink` | a failing plan -> a smaller one |
 //! | `actors` | brokers, subscribers, hostile peers |
 //! | `observe` | what must hold, checked from outside |
 
 pub mod actors;
 mod dice;
 pub mod observe;
+mod outcome;
+mod panics;
 pub mod plan;
+mod shrink;
+mod world;
 
 pub use dice::Dice;
-pub use plan::{Feature, Plan};
+pub use outcome::{Counts, Outcome, Summary};
+pub use panics::capture_panics;
+pub use plan::{Feature, Plan, Reduction};
+pub use shrink::shrink;
+pub use world::run;
 
 use crate::config::Config;
 use crate::net::MemoryNetwork;

@@ -13,8 +13,9 @@ pub use features::{Feature, Features};
 pub use incidents::{Incident, What};
 pub use settings::config_text;
 
-use super::Dice;
+use super::{Dice, GATEWAY, GROUP_A, GROUP_B, REPAIR};
 use crate::config::Durability;
+use crate::net::{LinkFaults, Way};
 use std::fmt;
 use std::str::FromStr;
 
@@ -64,25 +65,6 @@ pub struct Plan {
     pub incidents: Vec<Incident>,
 }
 
-/// Faults of one direction; shares in 1/1,000,000.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct LinkFaults {
-    /// Lost.
-    pub lose: u32,
-    /// Delivered twice.
-    pub duplicate: u32,
-    /// A bit or more flipped.
-    pub corrupt: u32,
-    /// Cut short.
-    pub truncate: u32,
-    /// Held back by up to `late_ns` beyond the ordinary delay, so that others overtake it.
-    pub late: u32,
-    /// Longest extra delay, ns.
-    pub late_ns: u64,
-    /// Ordinary delay, ns.
-    pub delay_ns: u64,
-}
-
 /// Faults of every direction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NetworkFaults {
@@ -100,6 +82,26 @@ pub struct NetworkFaults {
     pub from_repair: LinkFaults,
 }
 
+impl NetworkFaults {
+    /// As the network takes them.
+    pub fn links(&self) -> Vec<(Way, LinkFaults)> {
+        vec![
+            (Way::To(GATEWAY), self.to_gateway),
+            (Way::From(GATEWAY), self.to_brokers),
+            (Way::To(GROUP_A), self.line_a),
+            (Way::To(GROUP_B), self.line_b),
+            (Way::To(REPAIR), self.to_repair),
+            (Way::From(REPAIR), self.from_repair),
+        ]
+    }
+
+    /// The delays alone.
+    pub fn healed(&self) -> Vec<(Way, LinkFaults)> {
+        let clean = |f: LinkFaults| LinkFaults { delay_ns: f.delay_ns, ..LinkFaults::default() };
+        self.links().into_iter().map(|(way, faults)| (way, clean(faults))).collect()
+    }
+}
+
 impl Plan {
     /// What `seed` draws, less what `reduction` takes away.
     pub fn draw(seed: u64, reduction: Reduction) -> Plan {
@@ -109,11 +111,11 @@ impl Plan {
         }
         let mut plan = settings::draw(seed, features);
         plan.network = network(&mut Dice::new(seed, "network"), &plan);
+        plan.incidents = incidents::draw(seed, &plan);
         if let Some(ms) = reduction.run_ms {
             plan.run_ns = plan.run_ns.min(ms * MS);
             plan.orders = 0;
         }
-        plan.incidents = incidents::draw(seed, &plan);
         if let Some(kept) = &reduction.incidents {
             plan.incidents.retain(|i| kept.contains(&i.number));
         }

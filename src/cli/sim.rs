@@ -1,0 +1,140 @@
+//! `rialto sim`: the venue's agents on one thread, with simulated network, storage and time.
+
+use anyhow::Context;
+use clap::Args;
+use rialto::clock::{Clock, SystemClock};
+use rialto::sim::{self, Outcome, Plan, Reduction, Summary};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Lines of a history that are printed.
+const HISTORY_LINES: usize = 120;
+/// Failing seeds that are told; the run ends with the last of them.
+const FAILURES_MAX: u64 = 5;
+
+/// Runs simulated venues under faults and checks what must hold
+///
+/// One seed decides everything: configuration, order flow, faults, the order in which agents run.
+/// Exit code 1 when anything did not hold; then the smallest plan found that still fails is printed
+/// with the command that runs it again.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    rialto sim --seeds 1000           the first thousand seeds\n  \
+    rialto sim --seed 17              one seed, with its history; twice gives the same trace\n  \
+    rialto sim --seed 17 --off loss   the same without lost datagrams")]
+pub struct Arguments {
+    /// Seeds to run.
+    #[arg(long, default_value_t = 100, conflicts_with = "seed")]
+    seeds: u64,
+    /// First of them.
+    #[arg(long, default_value_t = 1, conflicts_with = "seed")]
+    first: u64,
+    /// Runs this seed alone and prints what happened.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Threads; each runs seeds of its own.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Features to switch off, separated by commas.
+    #[arg(long)]
+    off: Option<String>,
+    /// Incidents that stay, by number; "none" for none.
+    #[arg(long)]
+    incidents: Option<String>,
+    /// Healing begins after so many milliseconds.
+    #[arg(long)]
+    run_ms: Option<u64>,
+    /// Prints failing seeds as they are, without looking for smaller plans.
+    #[arg(long)]
+    no_shrink: bool,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let text = |t: &Option<String>| t.clone();
+    let (off, incidents) = (text(&arguments.off), text(&arguments.incidents));
+    let reduction = Reduction::parse(off.as_deref(), incidents.as_deref(), arguments.run_ms)
+        .map_err(anyhow::Error::msg)?;
+    sim::capture_panics();
+    match arguments.seed {
+        Some(seed) => one(seed, reduction),
+        None => many(&arguments, &reduction),
+    }
+}
+
+fn one(seed: u64, reduction: Reduction) -> anyhow::Result<ExitCode> {
+    let plan = Plan::draw(seed, reduction);
+    println!("{}", plan.command());
+    let outcome = sim::run(&plan, true);
+    print_history(&outcome);
+    let mut summary = Summary::default();
+    summary.add(&outcome);
+    println!("{summary}");
+    Ok(ExitCode::from(u8::from(!outcome.violations.is_empty())))
+}
+
+fn many(arguments: &Arguments, reduction: &Reduction) -> anyhow::Result<ExitCode> {
+    let clock = SystemClock::new();
+    let begun = clock.now();
+    let (next, failures) = (AtomicU64::new(0), AtomicU64::new(0));
+    let work = || {
+        let mut summary = Summary::default();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= arguments.seeds || failures.load(Ordering::Relaxed) >= FAILURES_MAX {
+                return summary;
+            }
+            let plan = Plan::draw(arguments.first + index, reduction.clone());
+            let outcome = sim::run(&plan, false);
+            summary.add(&outcome);
+            if !outcome.violations.is_empty() {
+                let count = failures.fetch_add(1, Ordering::Relaxed);
+                tell_failure(&plan, &outcome, count == 0 && !arguments.no_shrink);
+            }
+        }
+    };
+    let mut summary = Summary::default();
+    std::thread::scope(|scope| -> anyhow::Result<()> {
+        let threads: Vec<_> = (0..arguments.jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            let part = thread.join().ok().context("a thread of the simulation panicked")?;
+            summary.merge(&part);
+        }
+        Ok(())
+    })?;
+    let real_ns = clock.now().since(begun).max(1);
+    println!("{summary}");
+    let times = summary.counts.simulated_ns / real_ns;
+    println!(
+        "real time            {:>10}.{} s  simulated time is {times} x real, {} jobs",
+        real_ns / 1_000_000_000,
+        real_ns / 100_000_000 % 10,
+        arguments.jobs.max(1)
+    );
+    Ok(ExitCode::from(u8::from(summary.violations > 0)))
+}
+
+fn tell_failure(plan: &Plan, outcome: &Outcome, smaller: bool) {
+    for violation in &outcome.violations {
+        println!("seed {}: {}: {}", plan.seed, violation.rule, violation.what);
+    }
+    if !smaller {
+        println!("  again: {}\n", plan.command());
+        return;
+    }
+    let (reduction, outcome) = sim::shrink(plan, outcome);
+    let plan = Plan::draw(plan.seed, reduction);
+    println!("smallest plan found: {} incidents", plan.incidents.len());
+    print_history(&outcome);
+    println!("  again: {}\n", plan.command());
+}
+
+fn print_history(outcome: &Outcome) {
+    let lines = &outcome.history;
+    let skipped = lines.len().saturating_sub(HISTORY_LINES);
+    if skipped > 0 {
+        println!("({skipped} lines before)");
+    }
+    for line in &lines[skipped..] {
+        println!("{line}");
+    }
+}

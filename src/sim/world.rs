@@ -1,0 +1,408 @@
+//! World: runs a plan. Processes, threads, time, crashes; one thread, one order of events.
+//!
+//! Consumes a [`Plan`]; produces an [`Outcome`]. A round steps every thread of the exchange and every
+//! actor that is up and not frozen, in an order drawn anew; then time moves on: a little when there
+//! was work, else to the next thing that can happen. Must not know what agents and actors do.
+
+mod clock;
+mod exchange;
+mod host;
+mod incidents;
+mod operator;
+
+use super::outcome::{Counts, Outcome};
+use super::plan::{MS, Plan};
+use super::{Actor, Cast, Dice, Evidence, Happening, Observer, Stage, Tally, Violation, When};
+use crate::config::Config;
+use crate::net::MemoryNetwork;
+use crate::types::*;
+use exchange::Exchange;
+use host::Host;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+/// 2025-01-02 09:30 UTC, a day without a change of clocks.
+pub const START: u64 = 1_735_776_000_000_000_000 + 34_200_000_000_000;
+/// Healing must be over after so long: longer than any back-off and any dead time together.
+const HEALING_MAX: u64 = 60_000 * MS;
+/// A run that never enters its orders is healed after so many times its planned length.
+const RUN_MAX: u64 = 4;
+/// Time between two looks of the observer.
+const CHECKPOINT: u64 = 2_000 * MS;
+/// Time between two looks of the operator.
+const OPERATOR: u64 = 50 * MS;
+/// Steps kept for the history.
+const STEPS_KEPT: usize = 40;
+
+/// An actor and whether it lives.
+struct Life {
+    actor: Box<dyn Actor>,
+    up: bool,
+    /// When it comes up again, while it is down.
+    restart_at: u64,
+}
+
+/// What ends at a time set before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    Cut { actor: usize },
+    ClockStep,
+    DiskFull,
+    MemoryFull,
+    SlowDisk,
+    DiskError,
+}
+
+/// Everything of one run.
+struct World<'p> {
+    plan: &'p Plan,
+    config: Config,
+    network: MemoryNetwork,
+    host: Host,
+    /// True time.
+    now: u64,
+    schedule: Dice,
+    exchange: Option<Exchange>,
+    /// When the exchange comes up again, while it is down.
+    start_at: u64,
+    /// Lives of the exchange so far: seeds its random numbers.
+    lives_begun: u64,
+    /// Agent steps until it dies.
+    doom: Option<u64>,
+    /// How far the machine's wall clock is off, ns.
+    wall_ns: i64,
+    /// Memory was lost since the exchange last served.
+    memory_gone: bool,
+    /// The next start dies at this storage operation, down for so long afterwards.
+    crash_start: Option<(u64, u64)>,
+    /// How long it is down when a planned death inside storage comes.
+    crash_down: u64,
+    damage: Option<host::Damaged>,
+    actors: Vec<Life>,
+    observer: Box<dyn Observer>,
+    next_incident: usize,
+    endings: Vec<(u64, Ending)>,
+    checkpoint_at: u64,
+    operator_at: u64,
+    healing_since: Option<u64>,
+    days: Vec<PathBuf>,
+    counts: Counts,
+    trace: u64,
+    violations: Vec<Violation>,
+    history: Option<Vec<String>>,
+    steps: VecDeque<(u64, u16, u64)>,
+    order: Vec<u16>,
+}
+
+/// Runs a plan to its end, or to its first violation. With `history` what happened is told line by
+/// line; the run is the same.
+pub fn run(plan: &Plan, history: bool) -> Outcome {
+    let mut world = World::new(plan, history);
+    world.run();
+    world.outcome()
+}
+
+impl<'p> World<'p> {
+    fn new(plan: &'p Plan, history: bool) -> World<'p> {
+        let host = Host::new(Dice::new(plan.seed, "storage").draw());
+        let config = operator::config(plan, &host, b'A');
+        let network = MemoryNetwork::simulated(Dice::new(plan.seed, "flight").draw());
+        network.set_links(plan.network.links());
+        // As a socket of the default size: 208 KiB.
+        network.set_waiting_max(256);
+        let Cast { actors, observer } =
+            super::actors::cast(&Stage { plan, config: &config, network: &network });
+        let life = |actor| Life { actor, up: false, restart_at: START };
+        World {
+            plan,
+            config,
+            network,
+            host,
+            now: START,
+            schedule: Dice::new(plan.seed, "schedule"),
+            exchange: None,
+            start_at: START,
+            lives_begun: 0,
+            doom: None,
+            wall_ns: 0,
+            memory_gone: false,
+            crash_start: None,
+            crash_down: 0,
+            damage: None,
+            actors: actors.into_iter().map(life).collect(),
+            observer,
+            next_incident: 0,
+            endings: Vec::new(),
+            checkpoint_at: START + CHECKPOINT,
+            operator_at: START,
+            healing_since: None,
+            days: Vec::new(),
+            counts: Counts::default(),
+            trace: 0,
+            violations: Vec::new(),
+            history: history.then(Vec::new),
+            steps: VecDeque::new(),
+            order: Vec::new(),
+        }
+    }
+
+    fn run(&mut self) {
+        if self.history.is_some() {
+            let names: Vec<&str> = self.plan.features.list().map(|f| f.text()).collect();
+            self.note(|_| format!("features: {}", names.join(", ")));
+        }
+        while self.violations.is_empty() && !self.is_over() {
+            self.happen();
+            let arrives = self.network.advance(self.now);
+            let work = self.round();
+            if self.now >= self.checkpoint_at {
+                self.checkpoint_at = self.now + CHECKPOINT;
+                self.check(When::Checkpoint);
+            }
+            self.counts.rounds += 1;
+            self.move_on(work, arrives);
+        }
+        if self.violations.is_empty() {
+            self.finish();
+        }
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let mut tally = Tally::default();
+        for life in &self.actors {
+            life.actor.tally(&mut tally);
+        }
+        self.counts.simulated_ns = self.now - START;
+        self.mix(self.network.trace());
+        for step in std::mem::take(&mut self.steps) {
+            let (at, entity, work) = step;
+            let name = self.entity_name(entity);
+            let line = format!("{} {name} did {work}", clock_text(at));
+            self.history.iter_mut().for_each(|h| h.push(line.clone()));
+        }
+        for violation in &self.violations {
+            let line = format!(
+                "{} VIOLATION {}: {}",
+                clock_text(violation.at.0),
+                violation.rule,
+                violation.what
+            );
+            self.history.iter_mut().for_each(|h| h.push(line.clone()));
+        }
+        // Agents may hold mappings of the simulated host: they go first, as after a crash.
+        self.host.kill();
+        self.exchange = None;
+        Outcome {
+            trace: self.trace,
+            counts: self.counts,
+            network: self.network.counts(),
+            tally,
+            violations: self.violations,
+            history: self.history.unwrap_or_default(),
+        }
+    }
+
+    /// Incidents, endings and restarts that are due.
+    fn happen(&mut self) {
+        while self.healing_since.is_none()
+            && let Some(incident) = self.plan.incidents.get(self.next_incident)
+            && START + incident.at_ns <= self.now
+        {
+            self.next_incident += 1;
+            self.strike(*incident);
+        }
+        let mut index = 0;
+        while index < self.endings.len() {
+            if self.endings[index].0 <= self.now {
+                let (_, ending) = self.endings.remove(index);
+                self.end(ending);
+            } else {
+                index += 1;
+            }
+        }
+        if self.exchange.is_none() && self.start_at <= self.now {
+            self.start_exchange();
+        }
+        for index in 0..self.actors.len() {
+            let life = &mut self.actors[index];
+            if !life.up && life.restart_at <= self.now {
+                life.up = true;
+                life.actor.restart(Nanos(self.now));
+                self.note(|w| format!("{} starts", w.actors[index].actor.name()));
+                self.mix(0xA110_0000 + index as u64);
+            }
+        }
+        if self.now >= self.operator_at {
+            self.operator_at = self.now + OPERATOR;
+            self.operate();
+        }
+        if self.healing_since.is_none() && self.is_time_to_heal() {
+            self.heal();
+        }
+    }
+
+    fn is_time_to_heal(&self) -> bool {
+        let ran = self.now - START;
+        ran >= self.plan.run_ns
+            && (ran >= self.plan.run_ns * RUN_MAX || self.orders() >= self.plan.orders)
+    }
+
+    fn orders(&self) -> u64 {
+        let mut tally = Tally::default();
+        for life in &self.actors {
+            life.actor.tally(&mut tally);
+        }
+        tally.orders
+    }
+
+    /// Every thread of the exchange and every actor once, in random order; some threads not at all, or
+    /// several times.
+    fn round(&mut self) -> u64 {
+        let threads = self.exchange.as_ref().map_or(0, Exchange::threads);
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend((0..threads as u16).chain((0..self.actors.len() as u16).map(|a| a + 0x100)));
+        self.schedule.shuffle(&mut order);
+        let mut work = 0;
+        for &entity in &order {
+            let done = match entity.checked_sub(0x100) {
+                Some(actor) => self.step_actor(actor as usize),
+                None => {
+                    let times = match self.schedule.below(8) {
+                        0 => 0,
+                        1 => self.schedule.between(2, 4),
+                        _ => 1,
+                    };
+                    let mut done = 0;
+                    for _ in 0..times {
+                        done += self.step_thread(entity as usize);
+                    }
+                    done
+                }
+            };
+            if done > 0 {
+                self.mix(self.now ^ (u64::from(entity) << 48) ^ (done << 32));
+                if self.history.is_some() {
+                    if self.steps.len() == STEPS_KEPT {
+                        self.steps.pop_front();
+                    }
+                    self.steps.push_back((self.now, entity, done));
+                }
+            }
+            work += done;
+        }
+        self.order = order;
+        work
+    }
+
+    fn step_actor(&mut self, index: usize) -> u64 {
+        let life = &mut self.actors[index];
+        if !life.up {
+            return 0;
+        }
+        life.actor.step(Nanos(self.now)) as u64
+    }
+
+    /// A little when there was work; else to the next thing that can happen.
+    fn move_on(&mut self, work: u64, arrives: Option<u64>) {
+        if work > 0 {
+            self.now += self.schedule.magnitude(500, 60_000);
+            return;
+        }
+        let mut next = self.now + self.plan.idle_ns;
+        let mut at = |time: u64| next = next.min(time);
+        arrives.into_iter().for_each(&mut at);
+        self.endings.iter().for_each(|(time, _)| at(*time));
+        if let Some(incident) = self.plan.incidents.get(self.next_incident) {
+            at(START + incident.at_ns);
+        }
+        if self.exchange.is_none() {
+            at(self.start_at);
+        }
+        for life in &self.actors {
+            at(if life.up { life.actor.wake().0 } else { life.restart_at });
+        }
+        self.now = next.max(self.now + 1_000);
+    }
+
+    fn is_over(&mut self) -> bool {
+        let Some(since) = self.healing_since else { return false };
+        // Everybody has what he wants, and a while later still.
+        let waiting = match &self.exchange {
+            None => Some("the exchange is down".to_string()),
+            Some(_) => self.actors.iter().find_map(|life| {
+                let what = if life.up { life.actor.unfinished() } else { Some("down".into()) };
+                what.map(|what| format!("{}: {what}", life.actor.name()))
+            }),
+        };
+        match waiting {
+            None => self.now >= since + 300 * MS,
+            Some(what) if self.now >= since + HEALING_MAX => {
+                self.violate("no progress after healing", what);
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// Healing is over: everything is compared, then the exchange is stopped and started once more.
+    fn finish(&mut self) {
+        self.check(When::End);
+        if !self.violations.is_empty() {
+            return;
+        }
+        self.quiet();
+        let before = self.exchange.as_ref().and_then(Exchange::state_hash);
+        self.stop_exchange(0);
+        self.start_exchange();
+        let after = self.exchange.as_ref().and_then(Exchange::state_hash);
+        if self.violations.is_empty() && before != after {
+            self.violate("a restart changed the state", format!("{before:?}, then {after:?}"));
+        }
+    }
+
+    fn check(&mut self, when: When) {
+        let host = &self.host;
+        let open = |dir: &Path| host.view(dir);
+        let state_hash = self.exchange.as_ref().and_then(Exchange::state_hash);
+        let evidence = Evidence { days: &self.days, state_hash, open: &open };
+        let found = self.observer.check(when, &evidence, Nanos(self.now));
+        self.violations.extend(found);
+    }
+
+    fn tell(&mut self, happening: Happening) {
+        self.observer.on(&happening, Nanos(self.now));
+        self.note(|_| format!("{happening:?}"));
+    }
+
+    fn violate(&mut self, rule: &'static str, what: String) {
+        self.violations.push(Violation { rule, what, at: Nanos(self.now) });
+    }
+
+    fn mix(&mut self, word: u64) {
+        self.trace = (self.trace.rotate_left(5) ^ word).wrapping_mul(0x517C_C1B7_2722_0A95);
+    }
+
+    fn note(&mut self, line: impl FnOnce(&Self) -> String) {
+        if self.history.is_some() {
+            let line = format!("{} {}", clock_text(self.now), line(self));
+            self.history.iter_mut().for_each(|h| h.push(line.clone()));
+        }
+    }
+
+    fn entity_name(&self, entity: u16) -> String {
+        match entity.checked_sub(0x100) {
+            Some(actor) => self.actors[actor as usize].actor.name(),
+            None => match &self.exchange {
+                Some(exchange) => exchange.thread_name(entity as usize),
+                None => format!("thread {entity}"),
+            },
+        }
+    }
+}
+
+/// Seconds since the start of the run.
+fn clock_text(at: u64) -> String {
+    let ns = at.saturating_sub(START);
+    format!("{:>4}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
+}

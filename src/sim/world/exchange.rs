@@ -1,0 +1,309 @@
+//! The exchange's process: its threads, how they are stepped, how it starts and dies.
+
+use super::clock::ProcessClock;
+use super::{MS, World};
+use crate::agent::{Agent, HOUSEKEEPING_INTERVAL_NS};
+use crate::board::EngineStatus;
+use crate::clock::Clock;
+use crate::config::AgentName;
+use crate::gateway::Entropy;
+use crate::net::AnyPort;
+use crate::sim::{Dice, EXCHANGE, GATEWAY, Happening, REPAIR, When};
+use crate::store::{Control, Day, StoreError};
+use crate::topology::{Assembly, Facts, Ports, StartError, Surroundings, assemble};
+use crate::types::*;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// One configured thread.
+struct Thread {
+    agents: Vec<Box<dyn Agent + Send>>,
+    frozen_until: u64,
+    housekeeping_at: u64,
+}
+
+/// One life of the process.
+pub(super) struct Exchange {
+    threads: Vec<Thread>,
+    clock: ProcessClock,
+    /// Its clock against true time.
+    pub offset_ns: i64,
+    status: Arc<EngineStatus>,
+    pub facts: Facts,
+    /// Last: agents hold mappings of its files.
+    pub day: Day,
+}
+
+impl Exchange {
+    fn new(
+        mut assembly: Assembly,
+        plan_threads: &[Vec<usize>],
+        clock: ProcessClock,
+        offset_ns: i64,
+    ) -> Exchange {
+        let thread = |agents| Thread { agents, frozen_until: 0, housekeeping_at: 0 };
+        let mut threads: Vec<Thread> = plan_threads
+            .iter()
+            .map(|names| {
+                thread(names.iter().map(|&i| assembly.take(AgentName::ALL[i]).agent).collect())
+            })
+            .collect();
+        if let Some(preparer) = assembly.preparer.take() {
+            threads.push(thread(vec![Box::new(preparer)]));
+        }
+        let Assembly { status, facts, day, .. } = assembly;
+        Exchange { threads, clock, offset_ns, status, facts, day }
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    pub(super) fn thread_name(&self, thread: usize) -> String {
+        let names: Vec<&str> = self.threads[thread].agents.iter().map(|a| a.name()).collect();
+        names.join("+")
+    }
+
+    pub(super) fn freeze(&mut self, thread: Option<usize>, until: u64) {
+        let count = self.threads.len();
+        for (index, other) in self.threads.iter_mut().enumerate() {
+            if thread.is_none_or(|t| t % count == index) {
+                other.frozen_until = other.frozen_until.max(until);
+            }
+        }
+    }
+
+    pub(super) fn thaw(&mut self) {
+        self.threads.iter_mut().for_each(|t| t.frozen_until = 0);
+    }
+
+    pub(super) fn control(&self) -> &Arc<Control> {
+        self.day.control()
+    }
+
+    /// The last command whose state hash the engine told, and that hash.
+    pub(super) fn state_hash(&self) -> Option<(Seq, u64)> {
+        Some(self.status.state_hash())
+    }
+}
+
+/// How a start, or a step, ended otherwise than well.
+enum Death {
+    /// As planned.
+    Simulated,
+    /// A panic of ours.
+    Panic(String),
+}
+
+impl Death {
+    fn of(payload: Box<dyn Any + Send>) -> Death {
+        if super::host::is_simulated_crash(payload.as_ref()) {
+            return Death::Simulated;
+        }
+        let text = payload.downcast_ref::<&str>().map(|s| s.to_string());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        let text = text.unwrap_or_else(|| "no text".into());
+        let place = crate::sim::panics::last_place().unwrap_or_else(|| "place unknown".into());
+        Death::Panic(format!("{text} ({place})"))
+    }
+}
+
+impl World<'_> {
+    /// One cycle of a thread. The process may die in it.
+    pub(super) fn step_thread(&mut self, index: usize) -> u64 {
+        let now = self.now;
+        let Some(exchange) = &mut self.exchange else { return 0 };
+        let own_now = Nanos(now.wrapping_add_signed(exchange.offset_ns));
+        exchange.clock.set(own_now.0);
+        let Some(thread) = exchange.threads.get_mut(index) else { return 0 };
+        if thread.frozen_until > now {
+            return 0;
+        }
+        let doom = &mut self.doom;
+        let mut name = "";
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let mut work = 0;
+            for agent in &mut thread.agents {
+                if let Some(steps) = doom {
+                    if *steps == 0 {
+                        return None;
+                    }
+                    *steps -= 1;
+                }
+                name = agent.name();
+                work += agent.duty_cycle(own_now);
+            }
+            if now >= thread.housekeeping_at {
+                thread.housekeeping_at = now + HOUSEKEEPING_INTERVAL_NS;
+                for agent in &mut thread.agents {
+                    name = agent.name();
+                    agent.housekeeping(own_now);
+                }
+            }
+            Some(work as u64)
+        }));
+        let stall = self.host.take_stall_ns();
+        if stall > 0 {
+            thread.frozen_until = now + stall;
+        }
+        match result {
+            Ok(Some(work)) => return work,
+            Ok(None) => {
+                self.counts.crashes += 1;
+                self.die(self.crash_down, Happening::Crashed);
+            }
+            Err(payload) => match Death::of(payload) {
+                Death::Simulated => {
+                    self.counts.crashes_in_storage += 1;
+                    self.note(|_| format!("dies inside storage, in {name}"));
+                    self.die(self.crash_down, Happening::Crashed);
+                }
+                Death::Panic(text) => {
+                    self.violate("an agent panicked", format!("{name}: {text}"));
+                    self.die(MS, Happening::Crashed);
+                }
+            },
+        }
+        0
+    }
+
+    /// The process is dead: nothing of it reaches anything any more. It is down for a while.
+    pub(super) fn die(&mut self, down_ns: u64, happening: Happening) {
+        self.host.kill();
+        self.exchange = None;
+        self.doom = None;
+        self.host.crash_at(None);
+        self.start_at = self.now + down_ns;
+        self.mix(0xDEAD);
+        self.tell(happening);
+    }
+
+    /// SIGTERM: everything is archived, as far as the disk takes it.
+    pub(super) fn stop_exchange(&mut self, down_ns: u64) {
+        let Some(exchange) = self.exchange.take() else { return };
+        self.host.crash_at(None);
+        self.doom = None;
+        let Exchange { threads, day, .. } = exchange;
+        let result = catch_unwind(AssertUnwindSafe(move || {
+            drop(threads);
+            day.seal()
+        }));
+        self.host.take_stall_ns();
+        self.counts.stops += 1;
+        self.start_at = self.now + down_ns;
+        self.mix(0x570B);
+        if let Err(payload) = result
+            && let Death::Panic(text) = Death::of(payload)
+        {
+            self.violate("an agent panicked", format!("while stopping: {text}"));
+        }
+        self.host.exit();
+        self.tell(Happening::Stopped);
+    }
+
+    /// A start, with everything that may come of it.
+    pub(super) fn start_exchange(&mut self) {
+        self.lives_begun += 1;
+        let doomed = self.crash_start.take();
+        self.host.begin();
+        self.host.crash_at(doomed.map(|(operation, _)| operation));
+        let wall = self.now.wrapping_add_signed(self.wall_ns);
+        let clock = ProcessClock::new(wall);
+        let network = &self.network;
+        let bind = || -> std::io::Result<Ports> {
+            Ok(Ports {
+                gateway: AnyPort::Memory(network.bind(GATEWAY)?),
+                feed: AnyPort::Memory(network.multicast_sender(EXCHANGE)?),
+                repair: AnyPort::Memory(network.bind(REPAIR)?),
+            })
+        };
+        let ports = match bind() {
+            Ok(ports) => ports,
+            Err(error) => return self.violate("the simulated network", error.to_string()),
+        };
+        let surroundings = Surroundings {
+            clock: clock.clone(),
+            storage: self.host.storage(),
+            hot: self.host.hot(),
+            ports,
+            entropy: Entropy::seeded(
+                Dice::new(self.plan.seed, "entropy").draw() ^ self.lives_begun,
+            ),
+        };
+        let config = &self.config;
+        let result = catch_unwind(AssertUnwindSafe(|| assemble(config, surroundings)));
+        let stall = self.host.take_stall_ns();
+        let took = clock.now().0.saturating_sub(wall) + stall;
+        match result {
+            Ok(Ok(assembly)) => {
+                self.host.crash_at(None);
+                let exchange = Exchange::new(assembly, &self.plan.threads, clock, self.wall_ns);
+                self.serve(exchange, took);
+            }
+            Ok(Err(error)) => {
+                self.host.kill();
+                self.host.crash_at(None);
+                self.refused(error);
+            }
+            Err(payload) => match Death::of(payload) {
+                Death::Simulated => {
+                    self.counts.crashes_in_recovery += 1;
+                    self.note(|_| "dies while it starts".into());
+                    self.die(doomed.map_or(MS, |(_, down)| down), Happening::Crashed);
+                }
+                Death::Panic(text) => {
+                    self.violate("an agent panicked", format!("while starting: {text}"));
+                    self.die(MS, Happening::Crashed);
+                }
+            },
+        }
+    }
+
+    fn serve(&mut self, exchange: Exchange, took: u64) {
+        self.now += took;
+        let facts = &exchange.facts;
+        self.counts.starts += 1;
+        self.counts.tails_cut += u64::from(facts.cut.is_some());
+        let (day, commands) = (facts.day.clone(), facts.commands);
+        if self.days.last() != Some(&day) {
+            self.days.push(day.clone());
+        }
+        self.memory_gone = false;
+        self.exchange = Some(exchange);
+        self.mix(0x5EA7 ^ commands << 16);
+        if let Some(damage) = self.damage.take() {
+            // Nobody read it; the observers must not trip over it.
+            self.host.mend(&damage);
+            self.violate("a start with damaged confirmed bytes", format!("{damage:?}"));
+        }
+        self.tell(Happening::Up { day, commands });
+        self.check(When::AfterStart);
+    }
+
+    /// A refused start: what an operator would do.
+    fn refused(&mut self, error: StartError) {
+        self.note(|_| format!("start refused: {error}"));
+        self.mix(0x0EF5);
+        self.start_at = self.now + 100 * MS;
+        match &error {
+            StartError::MemoryLost { day } if self.memory_gone => {
+                self.counts.incarnations += 1;
+                let next = self.config.incarnation + 1;
+                if next > b'Z' {
+                    return self.violate("the world", "out of incarnations".into());
+                }
+                self.config = super::operator::config(self.plan, &self.host, next);
+                self.tell(Happening::MemoryLost { day: day.clone() });
+            }
+            StartError::Store(StoreError::Damaged { .. }) if self.damage.is_some() => {
+                self.counts.damages_refused += 1;
+                if let Some(damage) = self.damage.take() {
+                    self.host.mend(&damage);
+                }
+            }
+            _ if self.host.is_troubled() => self.counts.starts_put_off += 1,
+            _ => self.violate("a start was refused", error.to_string()),
+        }
+    }
+}

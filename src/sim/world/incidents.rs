@@ -1,0 +1,135 @@
+//! What a plan's incidents do to the world, and how they end.
+
+use super::{Ending, World};
+use crate::config::Durability;
+use crate::sim::plan::{Incident, What};
+use crate::sim::{Happening, broker_host, subscriber_host};
+use crate::store::LogIndex;
+use std::net::Ipv4Addr;
+
+impl World<'_> {
+    /// An incident's time has come.
+    pub(super) fn strike(&mut self, incident: Incident) {
+        self.note(|_| format!("incident {}: {:?}", incident.number, incident.what));
+        match incident.what {
+            What::Crash { down_ns } => {
+                if self.exchange.is_some() {
+                    // Somewhere within the next rounds, between two agents of a thread.
+                    self.doom = Some(self.schedule.below(64));
+                    self.crash_down = down_ns;
+                }
+            }
+            What::CrashInStorage { operation, down_ns } => {
+                if self.exchange.is_some() {
+                    self.host.crash_at(Some(operation));
+                    self.crash_down = down_ns;
+                }
+            }
+            What::CrashInRecovery { operation, down_ns } => {
+                self.crash_start = Some((operation, down_ns));
+                if self.exchange.is_some() {
+                    self.counts.crashes += 1;
+                    self.die(down_ns, Happening::Crashed);
+                }
+            }
+            What::Stop { down_ns } => self.stop_exchange(down_ns),
+            What::PowerLoss { down_ns } => self.lose_power(down_ns),
+            What::Damage { choice } => self.damage(choice),
+            What::Freeze { ns } => {
+                self.counts.freezes += 1;
+                let until = self.now + ns;
+                self.exchange.iter_mut().for_each(|e| e.freeze(None, until));
+            }
+            What::FreezeThread { thread, ns } => {
+                self.counts.freezes += 1;
+                let until = self.now + ns;
+                self.exchange.iter_mut().for_each(|e| e.freeze(Some(thread), until));
+            }
+            What::CrashActor { actor, down_ns } => {
+                if let Some(life) = self.actors.get_mut(actor)
+                    && life.up
+                {
+                    self.counts.actor_crashes += 1;
+                    life.up = false;
+                    life.restart_at = self.now + down_ns;
+                    life.actor.crash();
+                }
+            }
+            What::Cut { actor, from, to, ns } => {
+                self.counts.cuts += 1;
+                self.network.set_host_cut(self.actor_host(actor), from, to);
+                self.endings.push((self.now + ns, Ending::Cut { actor }));
+            }
+            What::ClockStep { ms, ns } => {
+                self.counts.clock_steps += 1;
+                self.wall_ns = ms * 1_000_000;
+                self.endings.push((self.now + ns, Ending::ClockStep));
+            }
+            What::DiskFull { ns } => {
+                self.counts.disk_faults += 1;
+                self.host.set_disk_full(true);
+                self.endings.push((self.now + ns, Ending::DiskFull));
+            }
+            What::MemoryFull { ns } => {
+                self.counts.disk_faults += 1;
+                self.host.set_memory_full(true);
+                self.endings.push((self.now + ns, Ending::MemoryFull));
+            }
+            What::SlowDisk { stall_ns, ns } => {
+                self.counts.disk_faults += 1;
+                self.host.set_sync_ns(stall_ns);
+                self.endings.push((self.now + ns, Ending::SlowDisk));
+            }
+            What::DiskError { per_million, ns } => {
+                self.counts.disk_faults += 1;
+                self.host.set_disk_errors(per_million);
+                self.endings.push((self.now + ns, Ending::DiskError));
+            }
+        }
+    }
+
+    /// What an incident began is over.
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.note(|_| format!("over: {ending:?}"));
+        match ending {
+            Ending::Cut { actor } => {
+                self.network.set_host_cut(self.actor_host(actor), false, false)
+            }
+            Ending::ClockStep => self.wall_ns = 0,
+            Ending::DiskFull => self.host.set_disk_full(false),
+            Ending::MemoryFull => self.host.set_memory_full(false),
+            Ending::SlowDisk => self.host.set_sync_ns(0),
+            Ending::DiskError => self.host.set_disk_errors(0),
+        }
+    }
+
+    fn actor_host(&self, actor: usize) -> Ipv4Addr {
+        match actor.checked_sub(self.plan.brokers) {
+            None => broker_host(actor),
+            Some(subscriber) => subscriber_host(subscriber),
+        }
+    }
+
+    fn lose_power(&mut self, down_ns: u64) {
+        match self.plan.durability {
+            Durability::Memory => self.counts.power_losses_memory += 1,
+            Durability::Disk => self.counts.power_losses_disk += 1,
+        }
+        self.die(down_ns, Happening::PowerLost);
+        self.host.lose_power();
+        self.memory_gone = true;
+    }
+
+    /// The process dies, and a byte below the confirmed mark is damaged where recovery will read it.
+    fn damage(&mut self, choice: u64) {
+        let Some(exchange) = &self.exchange else { return };
+        let log = if choice & 1 == 0 { LogIndex::Command } else { LogIndex::Event };
+        let confirmed = exchange.control().confirmed(log);
+        let (dir, hot) = (exchange.facts.day.clone(), exchange.day.hot_dir().to_path_buf());
+        self.die(20_000_000, Happening::Crashed);
+        let Some(damage) = self.host.damage(log, &dir, &hot, confirmed, choice) else { return };
+        self.counts.damages += 1;
+        self.note(|_| format!("damaged: {damage:?}"));
+        self.damage = Some(damage);
+    }
+}

@@ -1,0 +1,72 @@
+//! The operator: what a person does while the venue runs, and the healing at the end.
+
+use super::host::Host;
+use super::{MS, World};
+use crate::config::Config;
+use crate::sim::Happening;
+use crate::sim::plan::{Plan, config_text};
+use std::path::Path;
+
+/// Clocks further apart than this refuse logins (5 s), less what a round may take.
+const CLOCK_OFF: u64 = 4_000 * MS;
+
+/// The configuration as the operator last wrote it.
+///
+/// Panics when the text has faults: the plan's tests hold every seed's against the reader.
+pub(super) fn config(plan: &Plan, host: &Host, incarnation: u8) -> Config {
+    let text = config_text(plan, incarnation);
+    let mut config = Config::parse(Path::new("/sim/rialto.toml"), &text)
+        .unwrap_or_else(|error| panic!("the world's configuration: {error}"));
+    config.segment_bytes = plan.segment_bytes;
+    config.data = host.data();
+    config
+}
+
+impl World<'_> {
+    /// Looks at the alarms.
+    pub(super) fn operate(&mut self) {
+        let Some(exchange) = &self.exchange else { return };
+        // The archive stopped for good, as fdatasync failed: only a restart reads what is there.
+        let failed = exchange.control().archive_failed().is_some() && !self.host.is_troubled();
+        // It lives in another time than its brokers, and the machine's clock is right again.
+        let off = exchange.offset_ns.abs_diff(self.wall_ns) > CLOCK_OFF && self.wall_ns == 0;
+        if failed || off {
+            self.note(|_| {
+                format!("the operator restarts it: archive failed {failed}, clock off {off}")
+            });
+            self.stop_exchange(20 * MS);
+        }
+    }
+
+    /// No more faults; whoever is down comes up.
+    pub(super) fn heal(&mut self) {
+        self.healing_since = Some(self.now);
+        self.network.set_links(self.plan.network.healed());
+        for (_, ending) in std::mem::take(&mut self.endings) {
+            self.end(ending);
+        }
+        self.doom = None;
+        self.crash_start = None;
+        self.host.crash_at(None);
+        self.exchange.iter_mut().for_each(|e| e.thaw());
+        if self.exchange.is_none() {
+            self.start_at = self.start_at.min(self.now + 50 * MS);
+        }
+        for life in &mut self.actors {
+            life.restart_at = life.restart_at.min(self.now + 50 * MS);
+            life.actor.quiesce();
+        }
+        self.tell(Happening::Healing);
+    }
+
+    /// Runs on until the engine has told the hash of its last command.
+    pub(super) fn quiet(&mut self) {
+        for _ in 0..4 {
+            self.now += 11 * MS;
+            self.network.advance(self.now);
+            for thread in 0..self.exchange.as_ref().map_or(0, |e| e.threads()) {
+                self.step_thread(thread);
+            }
+        }
+    }
+}
