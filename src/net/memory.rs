@@ -7,7 +7,7 @@
 
 mod flight;
 
-pub use flight::{LinkFaults, NetworkCounts, Way};
+pub use flight::{LinkFaults, NetworkCounts, Taps, Way};
 
 use flight::Flight;
 
@@ -148,7 +148,7 @@ impl MemoryNetwork {
         let length = bytes.len().min(DATAGRAM_BYTES_MAX);
         (datagram.from, datagram.to, datagram.length) = (from, to, length);
         datagram.bytes[..length].copy_from_slice(&bytes[..length]);
-        state.deliver(&datagram);
+        state.deliver(&datagram, true);
         state.pool.push(datagram);
     }
 
@@ -161,6 +161,22 @@ impl MemoryNetwork {
     /// What happened so far on a simulated network.
     pub fn counts(&self) -> NetworkCounts {
         self.lock().flight.as_deref().map_or_else(NetworkCounts::default, |f| f.counts)
+    }
+
+    /// Watches the ports of one host of a simulated network: what leaves them, whatever becomes of it,
+    /// and what its processes take from them.
+    pub fn tap(&self, host: Ipv4Addr) {
+        if let Some(flight) = self.lock().flight.as_deref_mut() {
+            flight.tap(host);
+        }
+    }
+
+    /// Gives what passed since the last call for an empty one.
+    pub fn swap_taps(&self, taps: &mut Taps) {
+        match self.lock().flight.as_deref_mut() {
+            Some(flight) => flight.swap_taps(taps),
+            None => taps.clear(),
+        }
     }
 
     /// Hash over every delivery of a simulated network: time, addresses, bytes.
@@ -245,9 +261,9 @@ fn in_use(address: SocketAddrV4) -> Error {
 }
 
 impl State {
-    fn deliver(&mut self, datagram: &Datagram) {
+    fn deliver(&mut self, datagram: &Datagram, injected: bool) {
         if self.flight.is_some() {
-            return self.set_out(datagram);
+            return self.set_out(datagram, injected);
         }
         let State { endpoints, cut, random, drop_per_million, lost, pool, waiting_max, .. } = self;
         let severed = cut.contains(&datagram.from) || cut.contains(&datagram.to);
@@ -268,9 +284,12 @@ impl State {
     }
 
     /// On a simulated network: a copy for each receiver sets out.
-    fn set_out(&mut self, datagram: &Datagram) {
+    fn set_out(&mut self, datagram: &Datagram, injected: bool) {
         let State { endpoints, pool, flight, .. } = self;
         let Some(flight) = flight.as_deref_mut() else { return };
+        if !injected {
+            flight.leaves(datagram);
+        }
         if datagram.to.ip().is_multicast() {
             for (number, endpoint) in endpoints.iter().filter(|(_, e)| e.address == datagram.to) {
                 flight.send(datagram, Some(*number), endpoint.host, pool);
@@ -345,10 +364,13 @@ impl MemoryPort {
 impl Port for MemoryPort {
     fn receive(&mut self, mut on_datagram: impl FnMut(&[u8], SocketAddrV4)) -> usize {
         {
-            let mut state = self.place.network.lock();
+            let state = &mut *self.place.network.lock();
             if let Some(endpoint) = state.endpoints.get_mut(&self.place.number) {
                 let count = endpoint.waiting.len().min(BURST);
                 self.incoming.extend(endpoint.waiting.drain(..count));
+                if let Some(flight) = state.flight.as_deref_mut() {
+                    self.incoming.iter().for_each(|d| flight.taken(endpoint.address, d));
+                }
             }
         }
         // The lock is free here: the callback may send.
@@ -383,7 +405,7 @@ impl Port for MemoryPort {
         }
         let mut state = self.place.network.lock();
         for datagram in &self.outgoing[..self.queued] {
-            state.deliver(datagram);
+            state.deliver(datagram, false);
         }
         self.queued = 0;
     }
@@ -540,6 +562,7 @@ mod tests {
                 late: 200_000,
                 late_ns: 50_000,
                 delay_ns: 1_000,
+                checked: false,
             });
             let mut a = network.bind(address(1, 100)).unwrap();
             let mut b = network.bind(address(2, 100)).unwrap();

@@ -9,7 +9,7 @@ use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
 
 pub use lossy::LossyPort;
-pub use memory::{LinkFaults, MemoryNetwork, MemoryPort, NetworkCounts, Way};
+pub use memory::{LinkFaults, MemoryNetwork, MemoryPort, NetworkCounts, Taps, Way};
 pub use port::{BURST, DATAGRAM_BYTES_MAX, Port};
 pub use udp::UdpPort;
 

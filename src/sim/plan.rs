@@ -145,6 +145,7 @@ fn network(dice: &mut Dice, plan: &Plan) -> NetworkFaults {
             late: dice.magnitude(1_000, 300_000) as u32,
             late_ns: dice.magnitude(10_000, 100 * MS),
             delay_ns: dice.magnitude(1_000, 500_000),
+            checked: false,
         };
         // One direction in four is clean.
         let on = |feature, share: u32| if plan.has(feature) { share } else { 0 };
@@ -160,14 +161,21 @@ fn network(dice: &mut Dice, plan: &Plan) -> NetworkFaults {
             },
         }
     };
-    NetworkFaults {
+    let mut faults = NetworkFaults {
         to_gateway: link(),
         to_brokers: link(),
         line_a: link(),
         line_b: link(),
         to_repair: link(),
         from_repair: link(),
+    };
+    // The feed and reports without a MAC have no other protection than UDP's checksum; the gateway
+    // must stand everything.
+    faults.to_brokers.checked = !plan.has(Feature::PacketMac);
+    for link in [&mut faults.line_a, &mut faults.line_b, &mut faults.from_repair] {
+        link.checked = true;
     }
+    faults
 }
 
 /// What is taken away from a seed's plan. As text it is the rest of the command line.

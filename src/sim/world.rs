@@ -11,10 +11,12 @@ mod incidents;
 mod operator;
 
 use super::outcome::{Counts, Outcome};
-use super::plan::{MS, Plan};
-use super::{Actor, Cast, Dice, Evidence, Happening, Observer, Stage, Tally, Violation, When};
+use super::plan::{Incident, MS, Plan};
+use super::{
+    Actor, Cast, Dice, EXCHANGE, Evidence, Happening, Observer, Stage, Tally, Tap, Violation, When,
+};
 use crate::config::Config;
-use crate::net::MemoryNetwork;
+use crate::net::{MemoryNetwork, Taps};
 use crate::types::*;
 use exchange::Exchange;
 use host::Host;
@@ -81,6 +83,8 @@ struct World<'p> {
     actors: Vec<Life>,
     observer: Box<dyn Observer>,
     next_incident: usize,
+    /// Crashes whose time came while the exchange was down.
+    put_off: Vec<Incident>,
     endings: Vec<(u64, Ending)>,
     checkpoint_at: u64,
     operator_at: u64,
@@ -92,6 +96,7 @@ struct World<'p> {
     history: Option<Vec<String>>,
     steps: VecDeque<(u64, u16, u64)>,
     order: Vec<u16>,
+    taps: Taps,
 }
 
 /// Runs a plan to its end, or to its first violation. With `history` what happened is told line by
@@ -110,6 +115,7 @@ impl<'p> World<'p> {
         network.set_links(plan.network.links());
         // As a socket of the default size: 208 KiB.
         network.set_waiting_max(256);
+        network.tap(EXCHANGE);
         let Cast { actors, observer } =
             super::actors::cast(&Stage { plan, config: &config, network: &network });
         let life = |actor| Life { actor, up: false, restart_at: START };
@@ -132,6 +138,7 @@ impl<'p> World<'p> {
             actors: actors.into_iter().map(life).collect(),
             observer,
             next_incident: 0,
+            put_off: Vec::new(),
             endings: Vec::new(),
             checkpoint_at: START + CHECKPOINT,
             operator_at: START,
@@ -143,6 +150,7 @@ impl<'p> World<'p> {
             history: history.then(Vec::new),
             steps: VecDeque::new(),
             order: Vec::new(),
+            taps: Taps::default(),
         }
     }
 
@@ -210,6 +218,13 @@ impl<'p> World<'p> {
         {
             self.next_incident += 1;
             self.strike(*incident);
+        }
+        if self.exchange.is_some()
+            && self.doom.is_none()
+            && self.healing_since.is_none()
+            && let Some(incident) = self.put_off.pop()
+        {
+            self.strike(incident);
         }
         let mut index = 0;
         while index < self.endings.len() {
@@ -351,7 +366,10 @@ impl<'p> World<'p> {
         if !self.violations.is_empty() {
             return;
         }
-        self.quiet();
+        if !self.quiet() {
+            return self
+                .violate("no progress after healing", "the engine is behind its log".into());
+        }
         let before = self.exchange.as_ref().and_then(Exchange::state_hash);
         self.stop_exchange(0);
         self.start_exchange();
@@ -373,6 +391,18 @@ impl<'p> World<'p> {
     fn tell(&mut self, happening: Happening) {
         self.observer.on(&happening, Nanos(self.now));
         self.note(|_| format!("{happening:?}"));
+    }
+
+    /// Shows the observer what passed the exchange's ports.
+    fn show_datagrams(&mut self, archived: Seq) {
+        self.network.swap_taps(&mut self.taps);
+        if self.taps.is_empty() {
+            return;
+        }
+        let (observer, now) = (&mut self.observer, Nanos(self.now));
+        self.taps.each(|sent, local, peer, bytes| {
+            observer.on_datagram(&Tap { sent, local, peer, bytes, archived }, now);
+        });
     }
 
     fn violate(&mut self, rule: &'static str, what: String) {

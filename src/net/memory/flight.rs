@@ -30,6 +30,8 @@ pub struct LinkFaults {
     pub late_ns: u64,
     /// Ordinary delay, ns.
     pub delay_ns: u64,
+    /// The checksum of UDP finds what is damaged: it is lost. Else it gets through.
+    pub checked: bool,
 }
 
 /// A direction of traffic.
@@ -87,6 +89,40 @@ impl NetworkCounts {
     }
 }
 
+/// Datagrams that passed the ports of one host, in order.
+#[derive(Default)]
+pub struct Taps {
+    entries: Vec<(bool, SocketAddrV4, SocketAddrV4, usize)>,
+    bytes: Vec<u8>,
+}
+
+impl Taps {
+    fn push(&mut self, sent: bool, local: SocketAddrV4, peer: SocketAddrV4, bytes: &[u8]) {
+        self.entries.push((sent, local, peer, bytes.len()));
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Nothing passed.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
+    }
+
+    /// Each: was it sent, the host's address, the other one, what.
+    pub fn each(&self, mut on: impl FnMut(bool, SocketAddrV4, SocketAddrV4, &[u8])) {
+        let mut at = 0;
+        for &(sent, local, peer, len) in &self.entries {
+            on(sent, local, peer, &self.bytes[at..at + len]);
+            at += len;
+        }
+    }
+}
+
 /// One datagram under way.
 struct UnderWay {
     at: u64,
@@ -127,6 +163,9 @@ pub(super) struct Flight {
     pub counts: NetworkCounts,
     overheard: VecDeque<(SocketAddrV4, SocketAddrV4, Vec<u8>)>,
     listening: bool,
+    /// Host whose ports are watched.
+    tapped: Option<Ipv4Addr>,
+    taps: Taps,
 }
 
 impl Flight {
@@ -143,6 +182,8 @@ impl Flight {
             counts: NetworkCounts::default(),
             overheard: VecDeque::new(),
             listening: false,
+            tapped: None,
+            taps: Taps::default(),
         }
     }
 
@@ -157,6 +198,31 @@ impl Flight {
         };
         set(&mut self.cut_from, from);
         set(&mut self.cut_to, to);
+    }
+
+    pub(super) fn tap(&mut self, host: Ipv4Addr) {
+        self.tapped = Some(host);
+    }
+
+    pub(super) fn swap_taps(&mut self, taps: &mut Taps) {
+        taps.clear();
+        std::mem::swap(&mut self.taps, taps);
+    }
+
+    /// A datagram leaves a port, before anything happens to it.
+    pub(super) fn leaves(&mut self, datagram: &Datagram) {
+        if self.tapped == Some(*datagram.from.ip()) {
+            let bytes = &datagram.bytes[..datagram.length];
+            self.taps.push(true, datagram.from, datagram.to, bytes);
+        }
+    }
+
+    /// A process takes a datagram from its port.
+    pub(super) fn taken(&mut self, local: SocketAddrV4, datagram: &Datagram) {
+        if self.tapped == Some(*local.ip()) {
+            let bytes = &datagram.bytes[..datagram.length];
+            self.taps.push(false, local, datagram.from, bytes);
+        }
     }
 
     pub(super) fn trace(&self) -> u64 {
@@ -206,7 +272,7 @@ impl Flight {
                 self.counts.cut += 1;
                 continue;
             }
-            if lost {
+            if lost || (faults.checked && (corrupt || truncate)) {
                 self.counts.lost += 1;
                 continue;
             }

@@ -73,7 +73,7 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
     };
     let _ = write!(
         text,
-        "[venue]\nname = \"RIALTO\"\ndata = \"/disk/data\"\nhot = \"/memory/hot\"\n\
+        "[venue]\nname = \"RIALTO\"\ndata = \"/data\"\nhot = \"/memory/hot\"\n\
          durability = \"{durability}\"\nincarnation = \"{}\"\n{open}\ntest_keys = true\n\
          [capacity]\norders_max = {}\nprice_pages_max = {}\nsegment_mib = 1\n\
          hot_segments_max = {}\n[gateway]\nlisten = \"{GATEWAY}\"\nkey = \"{}\"\n\

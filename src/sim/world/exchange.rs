@@ -9,7 +9,7 @@ use crate::config::AgentName;
 use crate::gateway::Entropy;
 use crate::net::AnyPort;
 use crate::sim::{Dice, EXCHANGE, GATEWAY, Happening, REPAIR, When};
-use crate::store::{Control, Day, StoreError};
+use crate::store::{Control, Day, LogIndex, StoreError};
 use crate::topology::{Assembly, Facts, Ports, StartError, Surroundings, assemble};
 use crate::types::*;
 use std::any::Any;
@@ -147,6 +147,8 @@ impl World<'_> {
         if stall > 0 {
             thread.frozen_until = now + stall;
         }
+        let archived = exchange.day.control().archived(LogIndex::Command).seq;
+        self.show_datagrams(archived);
         match result {
             Ok(Some(work)) => return work,
             Ok(None) => {
@@ -198,7 +200,7 @@ impl World<'_> {
         {
             self.violate("an agent panicked", format!("while stopping: {text}"));
         }
-        self.host.exit();
+        self.host.kill();
         self.tell(Happening::Stopped);
     }
 
@@ -206,7 +208,6 @@ impl World<'_> {
     pub(super) fn start_exchange(&mut self) {
         self.lives_begun += 1;
         let doomed = self.crash_start.take();
-        self.host.begin();
         self.host.crash_at(doomed.map(|(operation, _)| operation));
         let wall = self.now.wrapping_add_signed(self.wall_ns);
         let clock = ProcessClock::new(wall);
@@ -234,6 +235,12 @@ impl World<'_> {
         let config = &self.config;
         let result = catch_unwind(AssertUnwindSafe(|| assemble(config, surroundings)));
         let stall = self.host.take_stall_ns();
+        // Who died while he started cannot say any more how far he had archived.
+        let archived = match &result {
+            Ok(Ok(assembly)) => assembly.day.control().archived(LogIndex::Command).seq,
+            _ => Seq(u64::MAX),
+        };
+        self.show_datagrams(archived);
         let took = clock.now().0.saturating_sub(wall) + stall;
         match result {
             Ok(Ok(assembly)) => {

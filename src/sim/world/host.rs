@@ -1,6 +1,9 @@
 //! The machine of the exchange: its storage, and what the world does to it.
 
-use crate::store::{DayView, LogIndex, Storage, StoreError, files};
+use crate::store::{
+    DayView, Faults, HEADER_BYTES, LogIndex, MemoryStorage, SimulatedCrash, Storage, StoreError,
+    Tier,
+};
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,69 +18,124 @@ pub(super) struct Damaged {
 
 /// See the module's head.
 pub(super) struct Host {
-    root: PathBuf,
+    /// As the exchange's process sees it.
+    exchange: Arc<MemoryStorage>,
+    /// As observers see it: another process.
+    outside: Arc<MemoryStorage>,
+    /// The disk is slow: whoever waited for it is asked for.
+    slow: bool,
 }
 
 /// True for the panic by which a planned death inside storage unwinds.
-pub(super) fn is_simulated_crash(_payload: &(dyn Any + Send)) -> bool {
-    false
+pub(super) fn is_simulated_crash(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<SimulatedCrash>()
 }
 
 impl Host {
     pub(super) fn new(seed: u64) -> Host {
-        let root = PathBuf::from(format!("/dev/shm/rialto-sim-{}-{seed:x}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&root);
-        Host { root }
+        let exchange = Arc::new(MemoryStorage::new(seed, Path::new("/memory")));
+        let outside = Arc::new(exchange.process());
+        Host { exchange, outside, slow: false }
     }
 
     pub(super) fn data(&self) -> PathBuf {
-        self.root.join("disk/data")
+        PathBuf::from("/data")
     }
 
     pub(super) fn hot(&self) -> PathBuf {
-        self.root.join("memory/hot")
+        PathBuf::from("/memory/hot")
     }
 
+    /// For the exchange's process.
     pub(super) fn storage(&self) -> Arc<dyn Storage> {
-        files()
+        self.exchange.clone()
     }
 
-    pub(super) fn begin(&mut self) {}
-    pub(super) fn kill(&mut self) {}
-    pub(super) fn exit(&mut self) {}
-    pub(super) fn lose_power(&mut self) {}
-    pub(super) fn crash_at(&mut self, _operation: Option<u64>) {}
+    /// The exchange's process is dead; what is left of it in memory may be dropped afterwards.
+    pub(super) fn kill(&self) {
+        self.exchange.crash();
+    }
+
+    /// The machine has no power.
+    pub(super) fn lose_power(&self) {
+        self.exchange.lose_power();
+        self.outside.crash();
+    }
+
+    /// The exchange's process dies inside this operation, counted from the next; `None` = it does not.
+    pub(super) fn crash_at(&self, operation: Option<u64>) {
+        self.exchange.crash_at(operation.unwrap_or(0));
+    }
+
+    /// How long the last caller waited for the disk.
     pub(super) fn take_stall_ns(&self) -> u64 {
-        0
+        if self.slow { self.exchange.take_stall_ns() } else { 0 }
     }
-    pub(super) fn set_disk_full(&mut self, _full: bool) {}
-    pub(super) fn set_memory_full(&mut self, _full: bool) {}
-    pub(super) fn set_sync_ns(&mut self, _ns: u64) {}
-    pub(super) fn set_disk_errors(&mut self, _per_million: u32) {}
+
+    fn change(&self, tier: Tier, change: impl FnOnce(&mut Faults)) {
+        let mut faults = self.exchange.faults(tier);
+        change(&mut faults);
+        self.exchange.set_faults(tier, faults);
+    }
+
+    pub(super) fn set_full(&self, tier: Tier, full: bool) {
+        self.change(tier, |f| f.limit_bytes = if full { 0 } else { u64::MAX });
+    }
+
+    pub(super) fn set_sync_ns(&mut self, ns: u64) {
+        self.slow = ns > 0;
+        self.change(Tier::Disk, |f| f.sync_ns = (ns / 2, ns));
+    }
+
+    pub(super) fn set_disk_errors(&self, per_million: u32) {
+        self.change(Tier::Disk, |f| {
+            (f.write_eio_ppm, f.sync_eio_ppm) = (per_million, per_million);
+        });
+    }
+
+    /// True while a tier refuses what a start may need.
     pub(super) fn is_troubled(&self) -> bool {
-        false
+        [Tier::Memory, Tier::Disk].into_iter().any(|tier| {
+            let f = self.exchange.faults(tier);
+            f.limit_bytes != u64::MAX || f.write_eio_ppm > 0 || f.sync_eio_ppm > 0
+        })
     }
 
+    /// Damages a byte of a record below `confirmed`, in the file that recovery reads. Call it while
+    /// the exchange is down. `None` when there is no such record.
     pub(super) fn damage(
-        &mut self,
-        _log: LogIndex,
-        _dir: &Path,
-        _hot: &Path,
-        _confirmed: u64,
-        _choice: u64,
+        &self,
+        log: LogIndex,
+        (dir, hot): (&Path, &Path),
+        confirmed: u64,
+        segment_bytes: u64,
+        choice: u64,
     ) -> Option<Damaged> {
-        None
+        let mut reader = self.view(dir).ok()?.log(log).reader().ok()?;
+        let mut records = Vec::new();
+        while let Ok(Some(record)) = reader.next() {
+            if record.position >= confirmed {
+                break;
+            }
+            records.push((record.position, HEADER_BYTES + record.payload.len()));
+        }
+        let count = records.len() as u64;
+        let (position, bytes) = *records.get((choice >> 16).checked_rem(count)? as usize)?;
+        let name = format!("{}-{:010}.seg", log.name(), position / segment_bytes);
+        let offset = position % segment_bytes + (choice >> 8) % bytes as u64;
+        let mask = 1 << (choice & 7);
+        let path =
+            [hot, dir].map(|d| d.join(&name)).into_iter().find(|p| self.outside.exists(p))?;
+        self.outside.damage(&path, offset, mask).then_some(Damaged { path, offset, mask })
     }
 
-    pub(super) fn mend(&mut self, _damage: &Damaged) {}
+    /// The good byte is back.
+    pub(super) fn mend(&self, damage: &Damaged) {
+        self.outside.damage(&damage.path, damage.offset, damage.mask);
+    }
 
+    /// A day's logs as another process sees them.
     pub(super) fn view(&self, dir: &Path) -> Result<DayView, StoreError> {
-        DayView::open(dir)
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.root);
+        DayView::open_in(self.outside.clone(), dir)
     }
 }

@@ -4,7 +4,7 @@ use super::{Ending, World};
 use crate::config::Durability;
 use crate::sim::plan::{Incident, What};
 use crate::sim::{Happening, broker_host, subscriber_host};
-use crate::store::LogIndex;
+use crate::store::{LogIndex, Tier};
 use std::net::Ipv4Addr;
 
 impl World<'_> {
@@ -17,6 +17,8 @@ impl World<'_> {
                     // Somewhere within the next rounds, between two agents of a thread.
                     self.doom = Some(self.schedule.below(64));
                     self.crash_down = down_ns;
+                } else {
+                    self.put_off.push(incident);
                 }
             }
             What::CrashInStorage { operation, down_ns } => {
@@ -67,12 +69,12 @@ impl World<'_> {
             }
             What::DiskFull { ns } => {
                 self.counts.disk_faults += 1;
-                self.host.set_disk_full(true);
+                self.host.set_full(Tier::Disk, true);
                 self.endings.push((self.now + ns, Ending::DiskFull));
             }
             What::MemoryFull { ns } => {
                 self.counts.disk_faults += 1;
-                self.host.set_memory_full(true);
+                self.host.set_full(Tier::Memory, true);
                 self.endings.push((self.now + ns, Ending::MemoryFull));
             }
             What::SlowDisk { stall_ns, ns } => {
@@ -96,8 +98,8 @@ impl World<'_> {
                 self.network.set_host_cut(self.actor_host(actor), false, false)
             }
             Ending::ClockStep => self.wall_ns = 0,
-            Ending::DiskFull => self.host.set_disk_full(false),
-            Ending::MemoryFull => self.host.set_memory_full(false),
+            Ending::DiskFull => self.host.set_full(Tier::Disk, false),
+            Ending::MemoryFull => self.host.set_full(Tier::Memory, false),
             Ending::SlowDisk => self.host.set_sync_ns(0),
             Ending::DiskError => self.host.set_disk_errors(0),
         }
@@ -127,7 +129,11 @@ impl World<'_> {
         let confirmed = exchange.control().confirmed(log);
         let (dir, hot) = (exchange.facts.day.clone(), exchange.day.hot_dir().to_path_buf());
         self.die(20_000_000, Happening::Crashed);
-        let Some(damage) = self.host.damage(log, &dir, &hot, confirmed, choice) else { return };
+        let Some(damage) =
+            self.host.damage(log, (&dir, &hot), confirmed, self.plan.segment_bytes, choice)
+        else {
+            return;
+        };
         self.counts.damages += 1;
         self.note(|_| format!("damaged: {damage:?}"));
         self.damage = Some(damage);

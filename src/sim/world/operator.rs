@@ -5,6 +5,7 @@ use super::{MS, World};
 use crate::config::Config;
 use crate::sim::Happening;
 use crate::sim::plan::{Plan, config_text};
+use crate::store::LogIndex;
 use std::path::Path;
 
 /// Clocks further apart than this refuse logins (5 s), less what a round may take.
@@ -59,14 +60,21 @@ impl World<'_> {
         self.tell(Happening::Healing);
     }
 
-    /// Runs on until the engine has told the hash of its last command.
-    pub(super) fn quiet(&mut self) {
-        for _ in 0..4 {
-            self.now += 11 * MS;
+    /// Runs the exchange alone until the engine has told the hash of the last command in its log; false
+    /// when it does not get there.
+    pub(super) fn quiet(&mut self) -> bool {
+        for _ in 0..500 {
+            self.now += MS;
             self.network.advance(self.now);
             for thread in 0..self.exchange.as_ref().map_or(0, |e| e.threads()) {
                 self.step_thread(thread);
             }
+            let Some(exchange) = &self.exchange else { return false };
+            let written = exchange.control().written(LogIndex::Command).seq;
+            if exchange.state_hash().is_some_and(|(seq, _)| seq == written) {
+                return true;
+            }
         }
+        false
     }
 }
