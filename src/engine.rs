@@ -176,11 +176,15 @@ fn apply(
     // after two deaths at the same command, has its place around this call.
     exchange.apply(seq, time, command, outbound);
     outbound.end_of_command();
+    if matches!(command, Command::EndOfDay | Command::Continue) && exchange.day_over() {
+        // The last state of the day, before anybody can see that it is over.
+        status.set_state_hash(seq, exchange.state_hash(), exchange.open_orders() as u64);
+    }
     status.set_continue_wanted(exchange.continue_wanted());
     match command {
         Command::Phase(phase) => status.set_phase(*phase),
         Command::Mode(_) => status.set_mode(exchange.mode()),
-        Command::EndOfDay => status.set_day_ended(),
+        Command::EndOfDay => status.set_day_ended(time),
         Command::Continue => status.count_continue(),
         _ => {}
     }

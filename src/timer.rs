@@ -22,6 +22,7 @@ counters! {
     pub struct TimerCounters("timer") {
         ticks: "Tick commands pushed",
         phases: "Phase commands pushed",
+        ends: "EndOfDay commands pushed",
         sessions_down: "SessionDown commands pushed",
         continues: "Continue commands pushed",
         modes: "Mode commands pushed",
@@ -56,6 +57,9 @@ pub struct Timer {
     board: Arc<SessionBoard>,
     status: Arc<EngineStatus>,
     schedule: Schedule,
+    /// End of the day; `None` = it has none.
+    end: Option<Nanos>,
+    end_pushed: Option<Nanos>,
     next_tick: Nanos,
     next_scan: Nanos,
     last_cycle: Nanos,
@@ -84,6 +88,8 @@ impl Timer {
             commands,
             status,
             schedule,
+            end: None,
+            end_pushed: None,
             next_tick: Nanos(0),
             next_scan: Nanos(0),
             last_cycle: Nanos(0),
@@ -101,6 +107,12 @@ impl Timer {
     /// From now on the venue's mode follows how far the archiver is behind (`ladder`).
     pub fn with_ladder(mut self, marks: Arc<Control>) -> Timer {
         self.marks = Some(marks);
+        self
+    }
+
+    /// The day ends at `end`.
+    pub fn ends(mut self, end: Option<Nanos>) -> Timer {
+        self.end = end;
         self
     }
 
@@ -132,8 +144,14 @@ impl Timer {
     }
 
     fn change_phase(&mut self, now: Nanos) -> usize {
+        if self.status.day_ended() {
+            return 0;
+        }
+        if self.end.is_some_and(|end| now >= end) {
+            return self.end_day(now);
+        }
         let due = self.phase_due(now);
-        if due == self.status.phase() || self.status.day_ended() {
+        if due == self.status.phase() {
             return 0;
         }
         let waiting =
@@ -163,6 +181,17 @@ impl Timer {
         }
         self.mode_pushed = Some((due, now));
         self.counters.modes.add(1);
+        1
+    }
+
+    /// EndOfDay instead of any phase; again when its effect does not show.
+    fn end_day(&mut self, now: Nanos) -> usize {
+        let waiting = self.end_pushed.is_some_and(|at| now.since(at) < RETRY_NS);
+        if waiting || !self.push(&Command::EndOfDay) {
+            return 0;
+        }
+        self.end_pushed = Some(now);
+        self.counters.ends.add(1);
         1
     }
 
@@ -288,6 +317,24 @@ mod tests {
         assert_eq!(only(kind::PHASE, &b.run(320, 400)), [360]);
         b.status.set_phase(Phase::Closed);
         assert_eq!(only(kind::PHASE, &b.run(400, 900)), [0u64; 0]);
+    }
+
+    #[test]
+    fn the_day_ends_at_its_time_and_once() {
+        let mut b = bench(Schedule::Times(vec![(START.plus(150 * MS), Phase::Closed)]), 64);
+        b.timer = b.timer.ends(Some(START.plus(150 * MS)));
+        let seen = b.run(0, 400);
+        // Not applied yet: said again after 200 ms; no phase beside it.
+        assert_eq!(only(kind::END_OF_DAY, &seen), [160, 360]);
+        assert_eq!(only(kind::PHASE, &seen), [0u64; 0]);
+        assert_eq!(b.status.day_over(), None);
+        b.status.set_continue_wanted(true);
+        b.status.set_day_ended(START.plus(160 * MS));
+        assert_eq!(b.status.day_over(), None, "orders are still to expire");
+        assert_eq!(only(kind::END_OF_DAY, &b.run(400, 900)), [0u64; 0]);
+        b.status.set_continue_wanted(false);
+        b.status.set_day_ended(START.plus(360 * MS));
+        assert_eq!(b.status.day_over(), Some(START.plus(160 * MS)));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Binding {
     pub bound: bool,
     /// Login generation, 0 = never logged in.
     pub generation: u32,
+    /// Ended by the end of the day: what it has not got yet can still be had.
+    pub served: bool,
     /// Flags granted.
     pub flags: u8,
     /// Dead time granted, ms.
@@ -38,6 +40,7 @@ impl Binding {
     pub const NONE: Binding = Binding {
         bound: false,
         generation: 0,
+        served: false,
         flags: 0,
         dead_time_ms: 0,
         token: Alpha([0; 10]),
@@ -62,6 +65,7 @@ fn pack(b: &Binding) -> [u64; WORDS] {
         b.generation as u64
             | (b.flags as u64) << 32
             | (b.bound as u64) << 40
+            | (b.served as u64) << 41
             | (b.dead_time_ms as u64) << 48,
         word(&token[..8]),
         word(&token[8..]) | (b.address.port() as u64) << 16 | ip << 32,
@@ -85,6 +89,7 @@ fn unpack(w: &[u64; WORDS]) -> Binding {
     };
     Binding {
         bound: (w[0] >> 40) & 1 == 1,
+        served: (w[0] >> 41) & 1 == 1,
         generation: w[0] as u32,
         flags: (w[0] >> 32) as u8,
         dead_time_ms: (w[0] >> 48) as u16,
@@ -250,6 +255,7 @@ mod tests {
         Binding {
             bound: n % 2 == 1,
             generation: n as u32,
+            served: n % 3 == 1,
             flags: n % 4,
             dead_time_ms: 1_000 + n as u16,
             token: Alpha([n; 10]),

@@ -17,7 +17,8 @@ pub struct EngineStatus {
     continue_wanted: AtomicBool,
     phase: AtomicU8,
     mode: AtomicU8,
-    day_ended: AtomicBool,
+    /// Time of EndOfDay; 0 before it.
+    day_ended: AtomicU64,
     live: AtomicBool,
 }
 
@@ -76,9 +77,16 @@ impl EngineStatus {
         Mode::from_byte(self.mode.load(Ordering::Acquire)).unwrap_or_default()
     }
 
-    /// True once EndOfDay was applied.
+    /// True once EndOfDay was applied: orders expire, nothing else happens any more.
     pub fn day_ended(&self) -> bool {
-        self.day_ended.load(Ordering::Acquire)
+        self.day_ended.load(Ordering::Acquire) != 0
+    }
+
+    /// When EndOfDay was sequenced, once the last order has expired and everything was said.
+    pub fn day_over(&self) -> Option<Nanos> {
+        // Whoever sees the end sees also whether it has work left: it was set first.
+        let at = self.day_ended.load(Ordering::Acquire);
+        (at != 0 && !self.continue_wanted()).then_some(Nanos(at))
     }
 
     /// True once recovery is over.
@@ -118,9 +126,12 @@ impl EngineStatus {
         self.mode.store(mode as u8, Ordering::Release);
     }
 
-    /// EndOfDay was applied. Engine only.
-    pub fn set_day_ended(&self) {
-        self.day_ended.store(true, Ordering::Release);
+    /// EndOfDay was applied; only the first one counts. Engine only, after
+    /// [`EngineStatus::set_continue_wanted`].
+    pub fn set_day_ended(&self, time: Nanos) {
+        if self.day_ended.load(Ordering::Relaxed) == 0 {
+            self.day_ended.store(time.0.max(1), Ordering::Release);
+        }
     }
 
     /// State hash after command `seq`. Engine only.

@@ -54,7 +54,10 @@ pub enum BrokerEvent {
     /// The exchange answered a logoff; `Broker::login` starts again.
     LoggedOff,
     /// The day is over and every report of it was delivered, as far as the exchange still served
-    /// them.
+    /// them. What was not applied by then follows no more: it stands before as `Settled`, by
+    /// `Withdrawn`. `Broker::login` logs in to the next day: refused with `NoSession`, or unanswered,
+    /// until that begins; then `SessionChanged` with the new name and `LoggedIn`, and every number
+    /// starts at 1.
     EndOfDay,
 }
 
@@ -141,10 +144,11 @@ pub enum SettledBy {
     /// N covered it: it was not applied and never will be. Whoever still wants it sends it again
     /// under a new URN.
     NotApplied,
-    /// Above what the exchange had applied at a new login and taken back, because the settings
-    /// say so (`keep_unsettled = false`): it was not applied and is not sent again.
+    /// Taken back and not sent again. Either above what the exchange had applied at a new login
+    /// (`keep_unsettled = false`): it was not applied. Or the day ended before it, and every report
+    /// of that day is here: it was not applied, or had no effect.
     Withdrawn,
-    /// The exchange lost its memory (`SessionChanged`), or another process used the number: only
-    /// the reports that follow tell.
+    /// The exchange goes on under another name (`SessionChanged`), another process used the number,
+    /// or the day ended and its last reports could not be had: only reports tell.
     Unknown,
 }

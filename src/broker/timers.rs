@@ -96,6 +96,11 @@ impl Core {
             && (self.reports.missing() == 0 || now.since(at) > dead_ns)
         {
             self.phase = Phase::Stopped;
+            if self.reports.missing() == 0 {
+                self.withdraw(now, on_event);
+            } else {
+                self.give_up_all(now, on_event);
+            }
             on_event(BrokerEvent::EndOfDay);
             return;
         }

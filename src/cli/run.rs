@@ -4,12 +4,13 @@ use super::text::{grouped, say, size};
 use anyhow::Context;
 use clap::Args;
 use rialto::agent::RunnerHandle;
-use rialto::clock::SystemClock;
+use rialto::clock::{Clock, SystemClock};
 use rialto::config::{Config, ThreadConfig};
 use rialto::counters::{CounterSet, Distribution};
 use rialto::exchange::command::Mode;
-use rialto::store::{LogIndex, Medium};
-use rialto::topology::Venue;
+use rialto::store::{FileStorage, LogIndex, Medium, files};
+use rialto::topology::{Next, StartError, Venue, next_day, rehearse};
+use rialto::types::Nanos;
 use serde_json::{Map, Value, json};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use std::time::Duration;
 /// Runs the venue until SIGTERM or SIGINT
 ///
 /// Stopping is silent: no session is logged off, no feed is ended. The next start of the same day
-/// resumes both.
+/// resumes both. At the end of a trading day (venue.end) it waits for the next one and carries cash
+/// and shares into it.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   rialto run --config rialto.toml
@@ -51,10 +53,149 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    let clock = SystemClock::new();
-    let venue = Venue::start(&config, clock)?;
+    let mut alarms = Alarms::default();
+    let mut first = true;
+    loop {
+        let Some(venue) = open(&a, &mut config, first, &stop)? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        first = false;
+        if !serve(&config, venue, &mut alarms, &stop)? {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+/// How often the configuration is looked at again while the next day cannot begin.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Waits for the next trading day and starts it; `None` when told to stop. Each day after the first
+/// has a clock of its own, anchored anew, and the configuration of its time. What is wrong with that
+/// ends the process at its start; later it is told, and tried again until it is mended.
+fn open(
+    a: &Arguments,
+    config: &mut Config,
+    first: bool,
+    stop: &AtomicBool,
+) -> anyhow::Result<Option<(Venue, SystemClock)>> {
+    let mut told = String::new();
+    let mut tell = |text: String| {
+        if told != text {
+            tracing::error!("{text}");
+            told = text;
+        }
+    };
+    let mut waiting = false;
+    while !stop.load(Ordering::Acquire) {
+        let clock = SystemClock::new();
+        if let Next::Wait { until, plan } = next_day(config, &FileStorage, clock.now())? {
+            if !waiting {
+                waiting = true;
+                say!("waiting for day {}, which begins in {}", plan.name(), hours(until, &clock));
+                let said = Config::load(&a.config).map_err(anyhow::Error::from);
+                if let Err(error) = said.and_then(|c| Ok(rehearse(&c, &files(), clock.now())?)) {
+                    tell(format!("as it is now, the day could not begin: {error:#}"));
+                }
+            }
+            std::thread::sleep(STATUS_INTERVAL);
+            continue;
+        }
+        let begun = match (first && !waiting, Config::load(&a.config)) {
+            (true, _) => Venue::start(config, clock).map_err(anyhow::Error::from),
+            (false, Err(error)) => Err(error.into()),
+            (false, Ok(read)) => {
+                *config = Config { loss_ppm: a.loss_ppm, ..read };
+                match Venue::start(config, clock) {
+                    Ok(venue) => Ok(venue),
+                    Err(error @ StartError::Carry { .. }) => Err(error.into()),
+                    // The hours were changed: look again.
+                    Err(StartError::BetweenDays { .. }) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        match begun {
+            Ok(venue) => return Ok(Some((venue, clock))),
+            Err(error) if first && !waiting => return Err(error),
+            Err(error) => {
+                tell(format!("the day cannot begin: {error:#}; looking again"));
+                std::thread::sleep(RETRY);
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// "13 h 05 min".
+fn hours(until: Nanos, clock: &SystemClock) -> String {
+    let minutes = until.since(clock.now()).div_ceil(60_000_000_000);
+    format!("{} h {:02} min", minutes / 60, minutes % 60)
+}
+
+/// Runs the day until it is over and served (true) or the process is told to stop (false).
+fn serve(
+    config: &Config,
+    (venue, clock): (Venue, SystemClock),
+    alarms: &mut Alarms,
+    stop: &AtomicBool,
+) -> anyhow::Result<bool> {
+    tell(config, &venue);
+    let scheduling = scheduling(config, &venue);
+    let file = venue.facts.day.join("status.json");
+    let linger_ns = match venue.facts.ended_late {
+        true => config.day.linger_ns.min(LATE_LINGER_NS),
+        false => config.day.linger_ns,
+    };
+    let (mut over, mut ended) = (false, false);
+    while !stop.load(Ordering::Acquire) && venue.is_running() && !ended {
+        if begins(&mut over, venue.status.day_over().is_some()) {
+            say!("over: {} is served for {} s more", day_name(&venue), linger_ns / SECOND);
+        }
+        let state = if over { "over" } else { "running" };
+        alarms.status(write_status(&file, &status(&venue, &scheduling, state)));
+        alarms.look(&venue, &clock);
+        std::thread::sleep(STATUS_INTERVAL);
+        // A day found over at the start is served for one interval at least.
+        ended = over && !venue.is_served(linger_ns, clock.now());
+    }
+    let state = if ended { "ended" } else { "stopped" };
+    let last = status(&venue, &scheduling, state);
+    let (day, data) = (day_name(&venue), config.data.display());
+    // A panic of an agent is told with its name; the exit code says so too.
+    let archived = if ended { venue.end()? } else { venue.stop()? };
+    alarms.status(write_status(&file, &last));
+    if ended && !archived {
+        anyhow::bail!(
+            "day {day} is over, but its archive lacks records, so the next one cannot begin: see \
+             what is wrong with the disk of {data}, then start again"
+        );
+    }
+    if ended {
+        say!("ended: {day}");
+    }
+    Ok(ended)
+}
+
+/// A day that ended late is served no longer than this: it keeps the next one waiting.
+const LATE_LINGER_NS: u64 = 5 * SECOND;
+
+/// Name of the day's directory.
+fn day_name(venue: &Venue) -> String {
+    venue.facts.day.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+/// What an operator wants to know of a start.
+fn tell(config: &Config, venue: &Venue) {
     let facts = &venue.facts;
     say!("day {}", facts.day.display());
+    if let Some(from) = &facts.carried_from {
+        say!("carried: cash and shares of {}", from.display());
+    }
+    if facts.ended_late {
+        tracing::warn!("the end of day {} passed while no venue ran: it ends now", day_name(venue));
+    }
     if facts.medium == Medium::Degraded {
         tracing::warn!("degraded: the hot tier lies on a disk; expect stalls of milliseconds");
     }
@@ -85,24 +226,11 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         grouped(facts.commands),
         facts.recovery_ns / 1_000_000
     );
-    for (thread, runner) in threads(&config, &venue) {
+    for (thread, runner) in threads(config, venue) {
         if let (Some(cpu), None) = (thread.cpu, runner.pinned_core()) {
             tracing::warn!("{} is not pinned: this process may not use CPU {cpu}", runner.name());
         }
     }
-    let scheduling = scheduling(&config, &venue);
-    let file = facts.day.join("status.json");
-    let mut alarms = Alarms::default();
-    while !stop.load(Ordering::Acquire) && venue.is_running() {
-        alarms.status(write_status(&file, &status(&venue, &scheduling, "running")));
-        alarms.look(&venue, &clock);
-        std::thread::sleep(STATUS_INTERVAL);
-    }
-    let last = status(&venue, &scheduling, "stopped");
-    // A panic of an agent is told with its name; the exit code says so too.
-    venue.stop()?;
-    alarms.status(write_status(&file, &last));
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What an operator must hear once, when it begins.

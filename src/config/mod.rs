@@ -50,6 +50,28 @@ pub enum Schedule {
     },
 }
 
+/// When a day ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DayEnd {
+    /// Never by itself; a later date ends it at the next start of the process.
+    Never,
+    /// Seconds after midnight in the venue's zone.
+    At(u32),
+    /// Seconds after it began, and the next day follows at once under the next date: trials.
+    After(u64),
+}
+
+/// The trading day around the market's hours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DayHours {
+    /// A day begins at this time, seconds after midnight in the venue's zone: logins are possible.
+    pub begin: u32,
+    /// It ends.
+    pub end: DayEnd,
+    /// An ended day is served so much longer, ns: replay, repair, 0xFFFF again.
+    pub linger_ns: u64,
+}
+
 /// How a thread spends cycles without work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Idle {
@@ -189,6 +211,8 @@ pub struct Config {
     pub zone_offset_minutes: i32,
     /// Market hours.
     pub schedule: Schedule,
+    /// Hours of the trading day.
+    pub day: DayHours,
     /// Sizes of the exchange's tables.
     pub capacities: Capacities,
     /// Bytes of a log segment.
@@ -287,10 +311,22 @@ impl Config {
         (day as u64, Nanos((day * DAY - offset) as u64))
     }
 
+    /// Midnight of a date in the venue's zone.
+    pub fn midnight(&self, days: u64) -> Nanos {
+        let local = days as i64 * 86_400_000_000_000;
+        Nanos((local - self.zone_offset_minutes as i64 * 60_000_000_000).max(0) as u64)
+    }
+
     /// First record of a day that starts at `now`.
     pub fn genesis(&self, now: Nanos, incarnation: u8, hash_seed: u64) -> Genesis {
-        let (day, midnight) = self.trading_day(now);
-        let (_, _, _, day_of_year) = civil_date(day);
+        self.genesis_of(self.trading_day(now).0, now, incarnation, hash_seed)
+    }
+
+    /// First record of the day of date `days` that starts at `now`, which is on another date only in
+    /// trials: times count from the midnight before `now` all the same.
+    pub fn genesis_of(&self, days: u64, now: Nanos, incarnation: u8, hash_seed: u64) -> Genesis {
+        let (_, midnight) = self.trading_day(now);
+        let (_, _, _, day_of_year) = civil_date(days);
         Genesis {
             core_version: CORE_VERSION,
             midnight,
@@ -335,6 +371,19 @@ pub fn civil_date(days: u64) -> (u32, u32, u32, u16) {
 pub fn date_text(days: u64) -> String {
     let (year, month, day, _) = civil_date(days);
     format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// Days since 1970-01-01 of a `2026-01-31`; `None` when it is no date.
+pub fn date_days(text: &str) -> Option<u64> {
+    let mut parts = text.split('-').map(|p| p.parse::<u64>().ok());
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    if parts.next().is_some() || !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
+        return None;
+    }
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let of_era = (y % 400) * 365 + (y % 400) / 4 - (y % 400) / 100 + (153 * m + 2) / 5 + day;
+    let days = (y / 400 * 146_097 + of_era).checked_sub(719_469)?;
+    (date_text(days) == text).then_some(days)
 }
 
 #[cfg(test)]

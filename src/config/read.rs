@@ -69,6 +69,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
         durability: venue.durability,
         zone_offset_minutes: venue.zone_offset_minutes,
         schedule: venue.schedule,
+        day: venue.day,
         capacities: capacity.tables,
         segment_bytes: capacity.segment_bytes,
         hot_segments_max: capacity.hot_segments_max,
@@ -93,6 +94,7 @@ struct Venue {
     durability: Durability,
     zone_offset_minutes: i32,
     schedule: Schedule,
+    day: DayHours,
 }
 
 fn read_venue(base: &Path, table: Table, faults: &mut Faults) -> Option<Venue> {
@@ -144,6 +146,7 @@ fn read_venue(base: &Path, table: Table, faults: &mut Faults) -> Option<Venue> {
             None
         }
     };
+    let day = read_hours(&mut s, schedule);
     s.finish(faults);
     Some(Venue {
         name: name?,
@@ -154,7 +157,51 @@ fn read_venue(base: &Path, table: Table, faults: &mut Faults) -> Option<Venue> {
         durability: durability?,
         zone_offset_minutes: zone? as i32,
         schedule: schedule?,
+        day: day?,
     })
+}
+
+/// A day ends so long after the close when nothing else is said, seconds.
+const END_AFTER_CLOSE: u32 = 3_600;
+
+/// Begin and end of the trading day around the market's hours. Without `end`: an hour after the
+/// close; with a market that is always open, never.
+fn read_hours(s: &mut Section, schedule: Option<Schedule>) -> Option<DayHours> {
+    let time = |text: &str| time_of_day(text).map(Some);
+    let clock = "must be a time of day such as \"17:00\"";
+    let begin = s.text_with("begin", Some(None), clock, time);
+    let end = s.text_with("end", Some(None), clock, time);
+    let trial = s.number("trial_day_seconds", Some(0), 0..=86_400, "seconds; 0 = real days");
+    let linger = s.number("linger_seconds", Some(60), 1..=86_400, "seconds");
+    let (schedule, begin, end, trial) = (schedule?, begin?, end?, trial?);
+    if trial > 0 && (begin.is_some() || end.is_some() || schedule != Schedule::Immediate) {
+        s.fault(
+            "trial_day_seconds",
+            Some(trial.to_string()),
+            "goes with open = \"immediate\" and without begin and end",
+        );
+        return None;
+    }
+    let first = begin.unwrap_or(0);
+    let (open, close) = match schedule {
+        Schedule::Immediate => (first, first),
+        Schedule::Daily { open, close } => (open, close),
+    };
+    if first > open {
+        s.fault("begin", None, "must not be later than venue.open");
+    }
+    if end.is_some_and(|end| end < close || end <= first) {
+        s.fault("end", None, "must not be earlier than venue.close, and later than venue.begin");
+    }
+    let end = match (end, schedule) {
+        _ if trial > 0 => DayEnd::After(trial),
+        (Some(end), _) => DayEnd::At(end),
+        (None, Schedule::Immediate) => DayEnd::Never,
+        (None, Schedule::Daily { close, .. }) => {
+            DayEnd::At((close + END_AFTER_CLOSE).min(24 * 3_600 - 1))
+        }
+    };
+    Some(DayHours { begin: first, end, linger_ns: linger? * 1_000_000_000 })
 }
 
 /// "09:30" or "09:30:00" -> seconds after midnight.

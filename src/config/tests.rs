@@ -38,6 +38,45 @@ fn faults(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn hours_of_a_day() {
+    let hours = |keys: &str| {
+        let text = GOOD.replace("test_keys = true", &format!("test_keys = true\n{keys}"));
+        Config::parse(Path::new("x.toml"), &text).map(|c| c.day).map_err(|e| e.to_string())
+    };
+    let end = |keys| hours(keys).unwrap().end;
+    assert_eq!(end(""), DayEnd::Never);
+    assert_eq!(end("end = \"17:00\""), DayEnd::At(61_200));
+    assert_eq!(end("open = \"09:30\"\nclose = \"16:00\""), DayEnd::At(61_200));
+    assert_eq!(end("open = \"09:30\"\nclose = \"23:30\""), DayEnd::At(86_399));
+    assert_eq!(end("trial_day_seconds = 5"), DayEnd::After(5));
+    let day = hours("begin = \"07:00\"\nend = \"17:00\"\nlinger_seconds = 5").unwrap();
+    assert_eq!((day.begin, day.linger_ns), (25_200, 5_000_000_000));
+    for (keys, why) in [
+        ("open = \"09:30\"\nclose = \"16:00\"\nend = \"15:59\"", "venue.end: must not be earlier"),
+        (
+            "open = \"09:30\"\nclose = \"16:00\"\nbegin = \"10:00\"",
+            "venue.begin: must not be later",
+        ),
+        ("begin = \"07:00\"\nend = \"07:00\"", "venue.end: must not be earlier"),
+        ("trial_day_seconds = 5\nend = \"17:00\"", "venue.trial_day_seconds = 5: goes with"),
+        ("end = \"25:00\"", "must be a time of day"),
+    ] {
+        let told = hours(keys).unwrap_err();
+        assert!(told.contains(why), "{keys}: {told}");
+    }
+}
+
+#[test]
+fn dates_and_days_are_each_others_inverse() {
+    for days in (0..60_000).step_by(7).chain(19_700..20_200) {
+        assert_eq!(date_days(&date_text(days)), Some(days));
+    }
+    for bad in ["2025-02-29", "2025-13-01", "2025-1-01", "2025-01-32", "x", "2025-01-01-B"] {
+        assert_eq!(date_days(bad), None, "{bad}");
+    }
+}
+
+#[test]
 fn a_good_text_becomes_a_genesis() {
     let config = Config::parse(Path::new("dir/x.toml"), GOOD).unwrap();
     assert_eq!(config.data, Path::new("dir/data"));

@@ -22,14 +22,19 @@ const APPLIED_NS: u64 = MS;
 /// Replay requests of one session that wait at a time: a client that misses several stretches asks
 /// for all of them at once.
 pub(super) const REPLAYS_MAX: usize = 16;
-/// The three 0xFFFF of a session's end: at once, 1 ms, 10 ms.
-const END_STEPS: [u64; 3] = [MS, 9 * MS, 0];
+/// The three 0xFFFF of an answered logoff: at once, 1 ms, 10 ms.
+const LOGOFF_STEPS: [u64; 2] = [MS, 9 * MS];
+/// Those of a day's end: at once, 1, 10, 100 ms, then every second while the ended day is served.
+const END_STEPS: [u64; 3] = [MS, 9 * MS, 90 * MS];
+const END_NS: u64 = 1_000 * MS;
 
 /// See the module's head.
 pub(super) struct Client {
     pub(super) name: SessionName,
     key: [u8; 32],
     pub(super) bound: bool,
+    /// The end of the day ended the binding: its reports can still be had.
+    pub(super) served: bool,
     pub(super) generation: u32,
     pub(super) token: Token,
     pub(super) address: SocketAddrV4,
@@ -95,6 +100,7 @@ impl Client {
             name: session.name,
             key: session.key,
             bound: false,
+            served: false,
             generation: 0,
             token: Token::BLANK,
             address: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
@@ -134,6 +140,7 @@ impl Client {
             self.displaced = Some((self.address, self.client_nonce));
         }
         self.bound = true;
+        self.served = false;
         self.generation = login.generation;
         self.token = login.token;
         self.address = address;
@@ -170,18 +177,23 @@ impl Client {
         self.heartbeat_at = NEVER;
         self.applied_at = NEVER;
         self.end_at = NEVER;
-        let told = ended.by == EndedBy::Logoff as u8 || ended.by == EndedBy::EndOfDay as u8;
+        self.served = ended.by == EndedBy::EndOfDay as u8;
+        let told = self.served || ended.by == EndedBy::Logoff as u8;
         if let (Some(now), true) = (live, told) {
-            self.want_applied(now);
-            // K first, then the end.
-            self.end_at = self.applied_at;
-            self.end_step = 0;
-            self.end_number = self.next_report;
+            self.tell_end(now);
         }
     }
 
-    /// After a restart of the exchange: heartbeat and K at once to who is bound; live reports go on
-    /// with the next one.
+    fn tell_end(&mut self, now: Nanos) {
+        self.want_applied(now);
+        // K first, then the end.
+        self.end_at = self.applied_at;
+        self.end_step = 0;
+        self.end_number = self.next_report;
+    }
+
+    /// After a restart of the exchange: heartbeat and K at once to who is bound, the end to whom the
+    /// end of the day unbound; live reports go on with the next one.
     pub(super) fn announce(&mut self, now: Nanos) {
         self.dirty = false;
         self.urgent = false;
@@ -190,6 +202,9 @@ impl Client {
             self.heartbeat_at = now;
             self.heartbeat_step = 0;
             self.applied_at = now;
+        }
+        if self.served {
+            self.tell_end(now);
         }
     }
 
@@ -241,9 +256,14 @@ impl Client {
         }
         if self.end_at <= now {
             due.end = true;
-            let step = END_STEPS[self.end_step];
+            // With every end of a day what was applied: it settles what the client still wonders about.
+            due.applied |= self.served;
+            let (steps, later): (&[u64], _) = match self.served {
+                true => (&END_STEPS, now.plus(END_NS)),
+                false => (&LOGOFF_STEPS, NEVER),
+            };
+            self.end_at = steps.get(self.end_step).map_or(later, |&step| now.plus(step));
             self.end_step += 1;
-            self.end_at = if step == 0 { NEVER } else { now.plus(step) };
         }
         due
     }
@@ -346,6 +366,18 @@ mod tests {
         assert!(c.take_due(start.plus(MS)).end);
         assert!(c.take_due(start.plus(10 * MS)).end);
         assert_eq!(c.deadline(), NEVER);
+        // The end of the day is told as long as the day is served, and again after a restart.
+        c.log_in(&logged_in(15_000), 0, 1, Some(start));
+        let by = EndedBy::EndOfDay as u8;
+        c.end(&SessionEnded { generation: 1, by, zero: [0; 3] }, None);
+        assert_eq!(c.deadline(), NEVER, "nobody is told in recovery");
+        let later = start.plus(20 * MS);
+        c.announce(later);
+        for ms in [0, 1, 10, 100, 1_100, 2_100, 3_100] {
+            assert_eq!(c.deadline(), later.plus(ms * MS));
+            let due = c.take_due(later.plus(ms * MS));
+            assert_eq!(due, Due { heartbeat: false, applied: true, end: true });
+        }
         // Silence is told by nothing but J 'S' to what still comes.
         c.log_in(&logged_in(15_000), 0, 1, Some(start));
         let by = EndedBy::Silence as u8;

@@ -252,7 +252,8 @@ impl<P: Port, C: Clock> Egress<P, C> {
         let known = ask.from >= 1 && ask.from < client.next_report;
         client.replay_bytes.pass(now);
         let bytes = client.replay_bytes.level();
-        let stale = !client.bound || client.generation != ask.generation;
+        let open = client.bound || client.served;
+        let stale = !open || client.generation != ask.generation;
         if stale || !known || bytes < DATAGRAM_BYTES {
             self.counters.replay_refused.add(1);
             return;
@@ -448,7 +449,8 @@ impl Table {
             EventBody::SessionEnded(ended) => {
                 client.end(ended, live);
                 let (_, binding) = self.board.binding(slot);
-                self.board.bind(slot, &Binding { bound: false, ..binding });
+                let served = client.served;
+                self.board.bind(slot, &Binding { bound: false, served, ..binding });
             }
             EventBody::SessionMark(mark) if mark.code == b'E' => self.board.end_day(),
             EventBody::Applied(_) => {
@@ -488,6 +490,7 @@ impl Table {
 fn binding_of(login: &LoggedIn) -> Binding {
     Binding {
         bound: true,
+        served: false,
         generation: login.generation,
         flags: login.flags,
         dead_time_ms: login.dead_time_ms,

@@ -354,7 +354,9 @@ impl Desk {
         let session = &mut self.sessions[slot.0 as usize];
         if !session.binding.bound {
             self.counters.dead_tokens.add(1);
-            if now.since(session.dead_told) >= DEAD_TOKEN_NS {
+            // After the end of the day egress goes on saying 0xFFFF: no J may come before it.
+            let told = session.binding.served;
+            if !told && now.since(session.dead_told) >= DEAD_TOKEN_NS {
                 session.dead_told = now;
                 let nonce = session.binding.client_nonce;
                 self.refuse(from, RefusedCode::NoSession, nonce);
@@ -392,11 +394,12 @@ impl Desk {
         self.burst.staged.push(Staged { slot, header, generation, len, previous });
     }
 
-    /// A replay request comes under the downstream name, from the bound address only. It does not
-    /// count as a sign of life: the name is no secret.
+    /// A replay request comes under the downstream name, from the bound address only, also after the
+    /// end of the day. It does not count as a sign of life: the name is no secret.
     fn on_name(&mut self, slot: SessionSlot, bytes: &[u8], from: SocketAddrV4) {
         self.refresh(slot);
-        if !self.sessions[slot.0 as usize].binding.bound {
+        let binding = &self.sessions[slot.0 as usize].binding;
+        if !binding.bound && !binding.served {
             self.counters.unknown_session.add(1);
             return;
         }

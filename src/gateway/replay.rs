@@ -129,8 +129,8 @@ impl<P: Port> Replayer<P> {
         let fit = packets as u64 * (DATAGRAM_BYTES / 14);
         let last = session.last.0;
         let end = last.min(ask.from.saturating_add(fit.min(ask.count as u64)).saturating_sub(1));
-        if !binding.bound || binding.generation != ask.generation || ask.from == 0 || end < ask.from
-        {
+        let open = binding.bound || binding.served;
+        if !open || binding.generation != ask.generation || ask.from == 0 || end < ask.from {
             self.counters.stale.add(1);
             return Ok(());
         }

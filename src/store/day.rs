@@ -254,6 +254,11 @@ impl Day {
         &self.dir
     }
 
+    /// Where it lies.
+    pub(super) fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
     /// The day's hot directory.
     pub fn hot_dir(&self) -> &Path {
         &self.hot_dir

@@ -128,6 +128,13 @@ pub struct Facts {
     pub recovery_ns: u64,
     /// True when the configuration says something else than the day's Genesis: it counts tomorrow.
     pub configuration_differs: bool,
+    /// The ended day that this one began with the holdings of; `None` when it was begun before, or
+    /// is the first.
+    pub carried_from: Option<PathBuf>,
+    /// When the day ends; `None` = not by itself.
+    pub ends: Option<Nanos>,
+    /// Its end had come before the start: it was opened to be ended.
+    pub ended_late: bool,
 }
 
 /// Opens the day, recovers it and wires its agents. On return everything found in the command log is
@@ -179,6 +186,13 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     let engine = Engine::start(command_log.reader()?.trusted(), outbound, status.clone(), || {
         archiver.duty_cycle(clock.now());
     })?;
+
+    let ends = day.ends(config);
+    let ended_late = ends.is_some_and(|end| clock.now() >= end) && !status.day_ended();
+    if ended_late {
+        // Before anything that clients may have sent meanwhile.
+        inbound.append_now(kind::END_OF_DAY, &[], clock.now()).map_err(StartError::FirstRecord)?;
+    }
 
     let gateway_config = gateway_config(config, &genesis, &mut entropy)?;
     let clone = |port: &AnyPort| {
@@ -235,7 +249,8 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     let retransmitter = Retransmitter::new(repair, ports.repair, &event_log, released.clone())?;
     let timer =
         Timer::new(timer_sequencer, board.clone(), status.clone(), schedule(config, &genesis))
-            .with_ladder(day.day.control().clone());
+            .with_ladder(day.day.control().clone())
+            .ends(ends);
 
     let preparer = archiver.take_preparer();
     let inside = egress.latency();
@@ -270,6 +285,9 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         cut: day.cut.take(),
         recovery_ns: clock.now().since(begun),
         configuration_differs,
+        carried_from: day.plan.from.filter(|_| day.found == 0).map(|ended| ended.dir),
+        ends,
+        ended_late,
     };
     Ok(Assembly {
         agents,

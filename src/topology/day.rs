@@ -1,18 +1,21 @@
 //! The day: its logs opened and recovered, its Genesis read or made, before any agent exists.
 //!
-//! Consumes the configuration and the time; produces an [`OpenDay`]. Must not know agents other than
-//! the archiver, which commits what a dead process had written.
+//! Consumes the configuration, a day plan and the time; produces an [`OpenDay`]. Closes the day's
+//! logs again, after the agents are gone. Must not know agents other than the archiver, which commits
+//! what a dead process had written.
 
-use super::StartError;
+use super::calendar::{DayPlan, next_day};
+use super::{Carried, Next, StartError};
 use crate::agent::Agent;
 use crate::clock::Clock;
-use crate::config::{Config, Durability, date_text};
+use crate::config::{Config, DayEnd, Durability};
 use crate::engine::EngineError;
 use crate::exchange::command::kind;
 use crate::exchange::genesis::Genesis;
+use crate::replay::{Until, replay};
 use crate::store::{
-    Archiver, CommitPolicy, Control, Cut, Day, DaySpec, LogIndex, Medium, Recovered, Storage,
-    retire_ended_days,
+    Archiver, CommitPolicy, Control, Cut, Day, DaySpec, DayView, FoundDay, LogIndex, Medium,
+    Recovered, Storage, StoreError, retire_ended_days,
 };
 use crate::types::*;
 use std::path::Path;
@@ -30,23 +33,46 @@ pub(super) struct OpenDay {
     pub cut: Option<Cut>,
     /// Bytes of the day's Genesis: found, or made by [`OpenDay::genesis`].
     pub genesis: Option<Vec<u8>>,
+    /// When the day began: time of its first record, or now.
+    pub begun: Nanos,
+    pub plan: DayPlan,
+    storage: Arc<dyn Storage>,
 }
 
-/// Opens the day that `now` falls into and recovers both logs. Hot tiers of days that are over are
-/// given back.
+/// Opens the day whose turn it is and recovers both logs. Hot tiers of days that are over are given
+/// back.
 pub(super) fn open_day(
     config: &Config,
     storage: Arc<dyn Storage>,
     hot: &Path,
     now: Nanos,
 ) -> Result<OpenDay, StartError> {
-    let (days, _) = config.trading_day(now);
-    let mut date = date_text(days);
-    if config.incarnation != b'A' {
-        date = format!("{date}-{}", config.incarnation as char);
+    let plan = match next_day(config, &*storage, now)? {
+        Next::Open(plan) => plan,
+        Next::Wait { until, plan } => {
+            return Err(StartError::BetweenDays { until, date: plan.name() });
+        }
+    };
+    let anew = plan.anew(config, now);
+    match (open_planned(config, storage.clone(), hot, now, plan), anew) {
+        (Err(StartError::MemoryLost { day }), Some(anew)) => {
+            tracing::warn!("{} is given up; {} begins anew", day.display(), anew.name());
+            open_planned(config, storage, hot, now, anew)
+        }
+        (opened, _) => opened,
     }
+}
+
+fn open_planned(
+    config: &Config,
+    storage: Arc<dyn Storage>,
+    hot: &Path,
+    now: Nanos,
+    plan: DayPlan,
+) -> Result<OpenDay, StartError> {
+    let date = plan.name();
     let spec = DaySpec {
-        storage,
+        storage: storage.clone(),
         data: config.data.clone(),
         hot: hot.to_path_buf(),
         name: config.name.text(),
@@ -77,42 +103,115 @@ pub(super) fn open_day(
         return Err(StartError::MemoryLost { day: day.dir().to_path_buf() });
     }
     let found = commands.next_seq.0 - 1;
-    let genesis = match found {
-        0 => None,
-        _ => {
-            let mut reader = day.log(LogIndex::Command).reader_unbounded()?;
-            reader.next()?.filter(|r| r.kind == kind::GENESIS).map(|r| r.payload.to_vec())
+    let (mut genesis, mut begun) = (None, now);
+    if found > 0 {
+        let mut reader = day.log(LogIndex::Command).reader_unbounded()?;
+        if let Some(first) = reader.next()?.filter(|r| r.kind == kind::GENESIS) {
+            (genesis, begun) = (Some(first.payload.to_vec()), first.time);
         }
-    };
+    }
     let cut = commands.cut.take();
-    Ok(OpenDay { day, policy, commands, events, found, cut, genesis })
+    Ok(OpenDay { day, policy, commands, events, found, cut, genesis, begun, plan, storage })
 }
 
 impl OpenDay {
-    /// The Genesis that counts: the log's, else one of the configuration. True when the
-    /// configuration would make another one now.
+    /// The Genesis that counts: the log's, else one of the configuration with what the last ended day
+    /// left. True when the configuration would make another one now; opening cash and shares of
+    /// accounts apart, as those only count for new ones.
     pub fn genesis(
         &mut self,
         config: &Config,
         now: Nanos,
         hash_seed: u64,
     ) -> Result<(Genesis, bool), StartError> {
-        let fresh = config.genesis(now, config.incarnation, hash_seed);
+        let DayPlan { days, incarnation, .. } = self.plan;
+        let mut fresh = config.genesis_of(days, now, incarnation, hash_seed);
         match &self.genesis {
             None if self.found > 0 => Err(EngineError::NoGenesis.into()),
             None => {
+                if let Some(ended) = &self.plan.from {
+                    fresh = carry(&self.storage, ended, fresh)?;
+                }
                 fresh.check()?;
                 self.genesis = Some(fresh.encode());
                 Ok((fresh, false))
             }
             Some(bytes) => {
                 let day = Genesis::decode(bytes)?;
+                for account in &mut fresh.accounts {
+                    if let Some(known) = day.accounts.iter().find(|a| a.name == account.name) {
+                        account.cash = known.cash;
+                        account.positions.clone_from(&known.positions);
+                    }
+                }
                 let same = Genesis { hash_seed: day.hash_seed, midnight: day.midnight, ..fresh };
                 let differs = same != day;
                 Ok((day, differs))
             }
         }
     }
+
+    /// When the day ends; `None` = not by itself.
+    pub fn ends(&self, config: &Config) -> Option<Nanos> {
+        match config.day.end {
+            _ if self.plan.overdue => Some(self.begun),
+            DayEnd::Never => None,
+            DayEnd::At(seconds) => {
+                Some(config.midnight(self.plan.days).plus(seconds as u64 * 1_000_000_000))
+            }
+            DayEnd::After(seconds) => Some(self.begun.plus(seconds * 1_000_000_000)),
+        }
+    }
+}
+
+/// `fresh` with what `ended` left. Cost: replays the ended day.
+fn carry(
+    storage: &Arc<dyn Storage>,
+    ended: &FoundDay,
+    fresh: Genesis,
+) -> Result<Genesis, StartError> {
+    let day = ended.dir.clone();
+    let carry = |cause| StartError::Carry { day: day.clone(), cause };
+    let replayed = DayView::open_in(storage.clone(), &ended.dir)
+        .map_err(Into::into)
+        .and_then(|view| replay(&view, Until::End, false, |_, _| {}, |_| {}))
+        .map_err(|cause| StartError::EndedDay { day: day.clone(), cause })?;
+    let carried = Carried::of(&replayed.exchange).map_err(carry)?;
+    match ended.ended {
+        Some(noted) if noted != carried.state_hash => {
+            let replayed = carried.state_hash;
+            Err(StartError::EndedElsewhere { day, replayed, noted })
+        }
+        _ => carried.put_into(fresh).map_err(carry),
+    }
+}
+
+/// What carrying from the last ended day into a day that begins `now` would say: for whoever wants to
+/// know hours before.
+pub fn rehearse(config: &Config, storage: &Arc<dyn Storage>, now: Nanos) -> Result<(), StartError> {
+    let (Next::Open(plan) | Next::Wait { plan, .. }) = next_day(config, &**storage, now)?;
+    match &plan.from {
+        Some(ended) => {
+            carry(storage, ended, config.genesis_of(plan.days, now, plan.incarnation, 0)).map(drop)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Ends work on a day after its agents are gone: archives what is left and says so; when the day is
+/// over (`over`: the exchange's state hash), notes that and gives its hot tier back. False: the
+/// archive lacks something, and an ended day will be opened once more.
+pub fn close_day(day: Day, over: Option<u64>) -> Result<bool, StoreError> {
+    if !day.seal()? {
+        return Ok(false);
+    }
+    let Some(state_hash) = over else { return Ok(true) };
+    day.note_ended(state_hash)?;
+    if let Err(error) = day.retire_hot() {
+        // The next start gives it back.
+        tracing::warn!("the hot tier of an ended day stays: {error}");
+    }
+    Ok(true)
 }
 
 /// Before the engine replays: what a dead process had written but not committed (level `disk`) goes

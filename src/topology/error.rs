@@ -1,7 +1,9 @@
 //! Why a venue cannot start: what is missing, and what mends it.
 
+use super::CarryError;
 use crate::engine::EngineError;
 use crate::exchange::genesis::GenesisError;
+use crate::replay::ReplayError;
 use crate::store::{ReadError, StoreError};
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
@@ -28,6 +30,43 @@ pub enum StartError {
     /// The day's Genesis, in the log or from the configuration, is not usable.
     #[error("the day's first record: {0}")]
     Genesis(#[from] GenesisError),
+    /// No day is open at this hour.
+    #[error("no trading day now: {date} begins at its hour")]
+    BetweenDays {
+        /// When the next one begins.
+        until: crate::types::Nanos,
+        /// Its date.
+        date: String,
+    },
+    /// The last ended day cannot be read.
+    #[error("cash and shares cannot be carried from {day}: {cause}")]
+    EndedDay {
+        /// The ended day's directory.
+        day: PathBuf,
+        /// Why.
+        cause: ReplayError,
+    },
+    /// The last ended day left what the configuration has no place for.
+    #[error("cash and shares cannot be carried from {day}: {cause}")]
+    Carry {
+        /// The ended day's directory.
+        day: PathBuf,
+        /// Why.
+        cause: CarryError,
+    },
+    /// Replay of the ended day does not end where the exchange stood.
+    #[error(
+        "cash and shares are not carried from {day}: its log replays to state {replayed:016x}, the \
+         exchange ended at {noted:016x} (file `ended`); `rialto replay {day}` looks closer"
+    )]
+    EndedElsewhere {
+        /// The ended day's directory.
+        day: PathBuf,
+        /// State hash of the replay.
+        replayed: u64,
+        /// State hash noted at the end.
+        noted: u64,
+    },
     /// Replaying the day failed.
     #[error("recovery: {0}")]
     Engine(#[from] EngineError),

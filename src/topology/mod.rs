@@ -6,11 +6,16 @@
 //! threads, and takes everything from outside through [`Surroundings`].
 
 mod assemble;
+mod calendar;
+mod carry;
 mod day;
 mod error;
 mod host;
 
 pub use assemble::{Assembly, Facts, PlacedAgent, Ports, Surroundings, assemble};
+pub use calendar::{DayPlan, Next, next_day};
+pub use carry::{Carried, CarryError};
+pub use day::{close_day, rehearse};
 pub use error::StartError;
 
 use crate::agent::{Agent, AgentPanic, IdleStrategy, Runner, RunnerHandle, RunnerOptions};
@@ -20,6 +25,7 @@ use crate::config::{Config, Durability, Idle};
 use crate::counters::{CounterSet, Distribution};
 use crate::publisher::Released;
 use crate::store::{Control, Day};
+use crate::types::Nanos;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -107,16 +113,31 @@ impl Venue {
         self.day.control()
     }
 
+    /// False once the day is over and `linger_ns` have passed since its end: then [`Venue::end`].
+    pub fn is_served(&self, linger_ns: u64, now: Nanos) -> bool {
+        self.status.day_over().is_none_or(|ended| now.since(ended) < linger_ns)
+    }
+
     /// Goes silent: ends the threads; no message says so. Err: one had panicked. Afterwards the
-    /// archive has everything, as far as the disk takes it.
-    pub fn stop(self) -> Result<(), AgentPanic> {
+    /// archive has everything, as far as the disk takes it; false when it has not.
+    pub fn stop(self) -> Result<bool, AgentPanic> {
+        self.close(false)
+    }
+
+    /// As [`Venue::stop`], and a day that is over is noted as ended, so that the next one can begin.
+    pub fn end(self) -> Result<bool, AgentPanic> {
+        self.close(true)
+    }
+
+    fn close(self, end: bool) -> Result<bool, AgentPanic> {
         self.stop.store(true, Ordering::Release);
         crate::agent::join_all(self.runners)?;
-        match self.day.seal() {
-            Ok(true) => {}
+        let over = self.status.day_over().filter(|_| end).map(|_| self.status.state_hash().1);
+        match close_day(self.day, over) {
+            Ok(true) => return Ok(true),
             Ok(false) => tracing::warn!("the archive lacks what only the hot tier holds"),
             Err(error) => tracing::warn!("the archive lacks what only the hot tier holds: {error}"),
         }
-        Ok(())
+        Ok(false)
     }
 }
