@@ -1,5 +1,6 @@
 //! Commands of the binary. Each file holds one: its arguments, its help with examples, its verb.
 
+mod audit;
 mod config;
 mod demo;
 mod feed;
@@ -10,6 +11,7 @@ mod replay;
 mod run;
 mod sim;
 mod text;
+mod witness;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -35,8 +37,11 @@ enum Command {
     Replay(replay::Arguments),
     Log(log::Arguments),
     Sim(sim::Arguments),
+    Audit(audit::Arguments),
     #[command(hide = true)]
     Mirror(mirror::Arguments),
+    #[command(hide = true)]
+    Witness(witness::Arguments),
 }
 
 /// Runs the command asked for.
@@ -50,6 +55,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Replay(a) => replay::run(a),
         Command::Log(a) => log::run(a),
         Command::Sim(a) => sim::run(a),
+        Command::Audit(a) => audit::run(a),
         Command::Mirror(a) => mirror::run(a),
+        Command::Witness(a) => witness::run(a),
     }
 }

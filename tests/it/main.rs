@@ -1,6 +1,7 @@
 //! One integration binary; each module is a suite.
 
 mod alloc;
+mod audit;
 mod broker;
 mod codecs;
 mod feed;

@@ -1,0 +1,236 @@
+# Sourced by suites that run real processes: a venue of its own per run (ports, groups, directories),
+# started, killed and ended by this shell only. Nothing stays behind, whatever happens.
+#
+#   venue_make LEVEL SESSIONS SYMBOLS [CAPACITY LINES]   directories and configuration
+#   exchange_start; exchange_ready; exchange_kill; exchange_stop
+#   brokers_start PROCESSES RATE; feed_start NAME [ARGUMENTS]; witnesses_stop; audit [ARGUMENTS]
+set -euo pipefail
+
+profile=${PROFILE:-release}
+rialto=${CARGO_TARGET_DIR:-target}/$profile/rialto
+venue=""
+hot=""
+exchange=""
+witnesses=()
+others=()
+
+build() {
+    if [ "$profile" = release ]; then cargo build --release --quiet; else cargo build --quiet; fi
+}
+
+venue_end() {
+    local pid
+    for pid in "${others[@]}" "${witnesses[@]}" $exchange; do
+        kill -CONT "$pid" 2>/dev/null || true
+        kill -9 "$pid" 2>/dev/null || true
+    done
+    wait 2>/dev/null || true
+    if [ -n "${KEEP:-}" ]; then
+        echo "kept: $venue $hot"
+    else
+        rm -rf "$venue" "$hot"
+    fi
+}
+trap venue_end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+now_ns() { date +%s%N; }
+
+# Whole milliseconds, waited.
+pause_ms() { sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"; }
+
+# A seeded number below $1.
+below() { RANDOM_NUMBER=$(((RANDOM * 32768 + RANDOM) % $1)); }
+
+venue_make() { # level sessions symbols [capacity]
+    local level=$1 sessions=$2 symbols=$3 capacity=${4:-} i name key
+    venue=$(mktemp -d "${VENUE_ROOT:-${TMPDIR:-/tmp}}/rialto-venue-XXXXXX")
+    local shm=/dev/shm
+    [ -d $shm ] || shm=$venue
+    hot=$(mktemp -d "$shm/rialto-venue-XXXXXX")
+    local ports
+    ports=$(python3 - <<'P'
+import random, socket
+# Below the range from which the kernel hands out ports: nobody may take one while the exchange is dead.
+held = []
+while len(held) < 4:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        s.bind(("127.0.0.1", random.randrange(20000, 32000)))
+        held.append(s)
+    except OSError:
+        s.close()
+print(*(s.getsockname()[1] for s in held))
+P
+    )
+    read -r gateway repair line_a line_b <<<"$ports"
+    local pair=$(($$ % 250))
+    {
+        echo "[venue]
+name = \"RIALTO\"
+data = \"data\"
+hot = \"$hot/hot\"
+durability = \"$level\"
+test_keys = true
+
+[capacity]
+orders_max = 400000
+price_pages_max = 256
+segment_mib = 32
+hot_segments_max = 16
+$capacity
+
+[gateway]
+listen = \"127.0.0.1:$gateway\"
+
+[feed]
+a = \"239.193.$pair.1:$line_a\"
+b = \"239.193.$pair.2:$line_b\"
+repair = \"127.0.0.1:$repair\"
+repair_bytes_per_second = 50000000"
+        for ((i = 0; i < symbols; i++)); do
+            printf '\n[[symbol]]\nname = "SYM%03d"\nprotection = "5.00"\n' "$i"
+        done
+        for ((i = 0; i < sessions; i++)); do
+            name=$(printf '%03d' "$i")
+            key=$(printf '%02x' $((i + 1)))
+            # shellcheck disable=SC2059 # the pair of digits is the format, 32 times
+            key=$(printf "$key%.0s" {1..32})
+            echo "
+[[firm]]
+name = \"F$name\"
+
+[[account]]
+name = \"A$name\"
+firm = \"F$name\"
+cash = \"100000000000.00\"
+shares = 1000000000
+order_quantity_max = 500000
+
+[[session]]
+user = \"BRK$name\"
+firm = \"F$name\"
+account = \"A$name\"
+key = \"$key\"
+allow = [\"127.0.0.1\"]
+rate = 1000000
+burst = 1000000"
+        done
+    } >"$venue/rialto.toml"
+    sessions_made=$sessions
+    : >"$venue/kills"
+    : >"$venue/exchange.out"
+    : >"$venue/exchange.err"
+}
+
+exchange_start() {
+    # One log of all lives: what was printed is looked at by its end.
+    lives=$(wc -l <"$venue/exchange.out")
+    ${EXCHANGE_PREFIX:-} "$rialto" run --config "$venue/rialto.toml" \
+        >>"$venue/exchange.out" 2>>"$venue/exchange.err" &
+    exchange=$!
+}
+
+# Waits for the line that says that it serves, at most $1 (60) seconds.
+exchange_ready() {
+    local i
+    for ((i = 0; i < ${1:-60} * 50; i++)); do
+        if tail -n +$((lives + 1)) "$venue/exchange.out" | grep -q '^ready'; then
+            return 0
+        fi
+        if ! kill -0 "$exchange" 2>/dev/null; then
+            echo "the exchange did not start:" >&2
+            tail -n 5 "$venue/exchange.err" >&2
+            return 1
+        fi
+        sleep 0.02
+    done
+    echo "the exchange is not ready after ${1:-60} s" >&2
+    return 1
+}
+
+exchange_kill() {
+    local told
+    told=$(now_ns)
+    kill -9 "$exchange"
+    wait "$exchange" 2>/dev/null || true
+    echo "kill $told $(now_ns)" >>"$venue/kills"
+    exchange=""
+}
+
+exchange_stop() {
+    kill -TERM "$exchange"
+    wait "$exchange" || { echo "the exchange did not end well" >&2; tail -n 5 "$venue/exchange.err" >&2; return 1; }
+    exchange=""
+}
+
+exchange_alive() {
+    kill -0 "$exchange" 2>/dev/null || { echo "the exchange ended by itself:" >&2; tail -n 5 "$venue/exchange.err" >&2; return 1; }
+}
+
+day_dir() { find "$venue/data" -mindepth 1 -maxdepth 1 -type d | sort | tail -n 1; }
+
+brokers_start() { # processes rate-of-all [arguments]
+    local processes=$1 rate=$2 p i users
+    shift 2
+    for ((p = 0; p < processes; p++)); do
+        users=""
+        for ((i = p; i < sessions_made; i += processes)); do
+            users+=$(printf ',BRK%03d' "$i")
+        done
+        "$rialto" witness broker --config "$venue/rialto.toml" --out "$venue/evidence" \
+            --users "${users#,}" --rate $((rate / processes)) --seed $((${SEED:-1} * 100 + p)) "$@" \
+            >>"$venue/witness.out" 2>&1 &
+        witnesses+=($!)
+    done
+}
+
+feed_start() { # name [arguments]
+    local name=$1
+    shift
+    "$rialto" witness feed --config "$venue/rialto.toml" --out "$venue/evidence" --name "$name" "$@" \
+        >>"$venue/witness.out" 2>&1 &
+    witnesses+=($!)
+    local i
+    for ((i = 0; i < 250; i++)); do
+        [ -e "$venue/evidence/$name.evidence" ] && return 0
+        sleep 0.02
+    done
+}
+
+# Brokers stop sending, wait for their answers, write their evidence; then the subscribers.
+witnesses_stop() {
+    local pid failed=0
+    kill -TERM "${witnesses[@]}"
+    for pid in "${witnesses[@]}"; do
+        wait "$pid" || failed=1
+    done
+    witnesses=()
+    if [ $failed = 1 ]; then
+        echo "a witness did not end well:" >&2
+        cat "$venue/witness.out" >&2
+        return 1
+    fi
+}
+
+audit() {
+    "$rialto" audit "$(day_dir)" "$venue"/evidence/*.evidence --kills "$venue/kills" \
+        --json "$venue/verdict.json" "$@"
+}
+
+# One figure of the last verdict, such as `figure restart_ms.max`.
+figure() {
+    python3 -c '
+import json, sys
+v = json.load(open(sys.argv[1]))
+for key in sys.argv[2].split("."): v = v[key]
+print(v)' "$venue/verdict.json" "$1"
+}
+
+# Stops with a message unless a figure is as expected: `expect missing -eq 0`.
+expect() {
+    local value
+    value=$(figure "$1")
+    [ "$value" "$2" "$3" ] || { echo "$1 is $value, must be $2 $3" >&2; exit 1; }
+}
