@@ -1,7 +1,7 @@
 # Sourced by suites that run real processes: a venue of its own per run (ports, groups, directories),
 # started, killed and ended by this shell only. Nothing stays behind, whatever happens.
 #
-#   venue_make LEVEL SESSIONS SYMBOLS [CAPACITY LINES]   directories and configuration
+#   venue_make LEVEL SESSIONS SYMBOLS   directories and configuration
 #   exchange_start; exchange_ready; exchange_kill; exchange_stop
 #   brokers_start PROCESSES RATE; feed_start NAME [ARGUMENTS]; witnesses_stop; audit [ARGUMENTS]
 set -euo pipefail
@@ -13,6 +13,7 @@ hot=""
 exchange=""
 witnesses=()
 others=()
+mounts=()
 
 build() {
     if [ "$profile" = release ]; then cargo build --release --quiet; else cargo build --quiet; fi
@@ -24,7 +25,13 @@ venue_end() {
         kill -CONT "$pid" 2>/dev/null || true
         kill -9 "$pid" 2>/dev/null || true
     done
+    for pid in "${mounts[@]}"; do # the place of each, last made first
+        fsfreeze -u "$pid" 2>/dev/null || true
+    done
     wait 2>/dev/null || true
+    for pid in "${mounts[@]}"; do
+        umount -l "$pid" 2>/dev/null || true
+    done
     if [ -n "${KEEP:-}" ]; then
         echo "kept: $venue $hot"
     else
@@ -43,8 +50,8 @@ pause_ms() { sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"; }
 # A seeded number below $1.
 below() { RANDOM_NUMBER=$(((RANDOM * 32768 + RANDOM) % $1)); }
 
-venue_make() { # level sessions symbols [capacity]
-    local level=$1 sessions=$2 symbols=$3 capacity=${4:-} i name key
+venue_make() { # level sessions symbols
+    local level=$1 sessions=$2 symbols=$3 i name key
     venue=$(mktemp -d "${VENUE_ROOT:-${TMPDIR:-/tmp}}/rialto-venue-XXXXXX")
     local shm=/dev/shm
     [ -d $shm ] || shm=$venue
@@ -77,9 +84,8 @@ test_keys = true
 [capacity]
 orders_max = 400000
 price_pages_max = 256
-segment_mib = 32
-hot_segments_max = 16
-$capacity
+segment_mib = ${SEGMENT_MIB:-32}
+hot_segments_max = ${HOT_SEGMENTS:-16}
 
 [gateway]
 listen = \"127.0.0.1:$gateway\"
@@ -165,11 +171,23 @@ exchange_stop() {
     exchange=""
 }
 
+# A start that must be refused: with exit code 1, and with words that name the reason.
+exchange_refused() { # pattern
+    local code=0
+    timeout 30 "$rialto" run --config "${2:-$venue/rialto.toml}" >"$venue/refused.out" 2>"$venue/refused.err" || code=$?
+    if [ $code != 1 ] || ! grep -Eqi "$1" "$venue/refused.err"; then
+        echo "a start that must be refused ($1) ended with $code:" >&2
+        cat "$venue/refused.err" >&2
+        return 1
+    fi
+    echo "  refused: $(tail -n 1 "$venue/refused.err" | cut -c1-200)"
+}
+
 exchange_alive() {
     kill -0 "$exchange" 2>/dev/null || { echo "the exchange ended by itself:" >&2; tail -n 5 "$venue/exchange.err" >&2; return 1; }
 }
 
-day_dir() { find "$venue/data" -mindepth 1 -maxdepth 1 -type d | sort | tail -n 1; }
+day_dir() { find "$venue/data" -mindepth 1 -maxdepth 1 -type d -name '2*' | sort | tail -n 1; }
 
 brokers_start() { # processes rate-of-all [arguments]
     local processes=$1 rate=$2 p i users
@@ -197,6 +215,27 @@ feed_start() { # name [arguments]
         [ -e "$venue/evidence/$name.evidence" ] && return 0
         sleep 0.02
     done
+}
+
+# What the exchange says of itself now, such as `status mode`.
+status() {
+    python3 -c '
+import json, sys
+v = json.load(open(sys.argv[1]))
+for key in sys.argv[2].split("."): v = v[key]
+print(v)' "$(day_dir)/status.json" "$1" 2>/dev/null || echo unknown
+}
+
+# Waits until a command succeeds, at most $1 seconds.
+within() {
+    local i limit=$1
+    shift
+    for ((i = 0; i < limit * 10; i++)); do
+        "$@" && return 0
+        sleep 0.1
+    done
+    echo "not within $limit s: $*" >&2
+    return 1
 }
 
 # Brokers stop sending, wait for their answers, write their evidence; then the subscribers.
