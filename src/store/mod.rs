@@ -31,7 +31,7 @@ pub use error::{AppendError, Damage, ReadError, StoreError};
 pub use preparer::Preparer;
 pub use reader::Reader;
 pub use record::{HEADER_BYTES, KIND_PAD, RECORD_ALIGN, RECORD_BYTES_MAX, Record, record_bytes};
-pub use recovery::{Cut, Recovered};
+pub use recovery::{Cut, Place, Recovered};
 pub use retire::{Retired, retire_ended_days};
 pub use storage::{
     Counts, Faults, FileStorage, FileSystem, Mapping, MemoryStorage, OpenMode, SimulatedCrash,
@@ -136,7 +136,14 @@ impl Log {
     /// Finds the end of the log, cuts a torn tail, refuses damage. Only the writing process, before
     /// [`Log::writer`]. Cost: reads the whole log.
     pub fn recover(&self) -> Result<Recovered, StoreError> {
-        recovery::recover(self)
+        recovery::recover(self, Place::START)
+    }
+
+    /// The same, but reads from the record `from` on, which the caller found whole with a reader: what
+    /// lies before it is neither read nor checked. Fails, and changes nothing, when that record is
+    /// not there. Cost: reads the rest of the log.
+    pub fn recover_from(&self, from: Place) -> Result<Recovered, StoreError> {
+        recovery::recover(self, from)
     }
 
     /// Cuts a recovered log back to `position`, the start of a record or the end, so that the next

@@ -206,6 +206,13 @@ impl Reader {
         self.stopped = None;
     }
 
+    /// Goes to `position`, where record `seq` starts: should another one start there,
+    /// [`Reader::next`] calls that damage.
+    pub fn seek_record(&mut self, position: u64, seq: Seq) {
+        self.seek(position);
+        self.expected = seq.0;
+    }
+
     /// Goes to record `seq` (at least 1), or to the end when `seq` is the one after the last; false,
     /// and back where it was, when the log has not got there yet. Cold: maps segments to search
     /// them, then walks one.

@@ -43,7 +43,21 @@ pub struct Cut {
     pub why: Damage,
 }
 
-/// What a walk over all records found.
+/// A record from which on recovery reads: it is known to be whole, and nothing before it is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Its number.
+    pub seq: Seq,
+    /// Its start, log position.
+    pub position: u64,
+}
+
+impl Place {
+    /// The whole log.
+    pub const START: Place = Place { seq: Seq(1), position: 0 };
+}
+
+/// What a walk over the records found.
 struct Walk {
     next_seq: u64,
     position: u64,
@@ -53,15 +67,19 @@ struct Walk {
 }
 
 /// See [`Log::recover`].
-pub(super) fn recover(log: &Log) -> Result<Recovered, StoreError> {
+pub(super) fn recover(log: &Log, from: Place) -> Result<Recovered, StoreError> {
     let mut log = log.clone();
     let options = Arc::clone(&log.options);
     let hot = options.hot.clone().expect("a log opened for writing");
-    let mut walk = walk(&log);
+    let mut walk = walk(&log, from);
     if log.hot_doubtful {
-        walk = prefer_archive(&mut log, &hot, walk)?;
+        walk = prefer_archive(&mut log, &hot, from, walk)?;
     }
     let walk = walk?;
+    if from != Place::START && walk.next_seq <= from.seq.0 {
+        // Before anything is cut: where reading begins there is no such record.
+        return Err(damaged(&log, &walk, from.position));
+    }
     let hot_segments = list(&*options.storage, &hot, options.log)?;
     let from_archive = hot_segments.is_empty() && walk.next_seq > 1;
 
@@ -118,10 +136,11 @@ pub(super) fn cut(
     Ok(recovered)
 }
 
-/// Reads every record, checksums, numbers and terms.
-fn walk(log: &Log) -> Result<Walk, StoreError> {
+/// Reads every record from there on, checksums, numbers and terms.
+fn walk(log: &Log, from: Place) -> Result<Walk, StoreError> {
     let mut reader = Reader::open_unbounded(log)?;
-    let mut walk = Walk { next_seq: 1, position: 0, time: 0, term: 0, why: None };
+    reader.seek_record(from.position, from.seq);
+    let mut walk = Walk { next_seq: from.seq.0, position: 0, time: 0, term: 0, why: None };
     loop {
         let position = reader.position();
         let found = match reader.next() {
@@ -171,6 +190,7 @@ fn place(options: &LogOptions, index: u64) -> PathBuf {
 fn prefer_archive(
     log: &mut Log,
     hot: &Path,
+    from: Place,
     with_hot: Result<Walk, StoreError>,
 ) -> Result<Result<Walk, StoreError>, StoreError> {
     if log.options.archive.is_none() {
@@ -178,7 +198,7 @@ fn prefer_archive(
     }
     let archive_only = LogOptions { hot: None, ..(*log.options).clone() };
     let archive_log = Log { options: Arc::new(archive_only), ..log.clone() };
-    let archived = walk(&archive_log);
+    let archived = walk(&archive_log, from);
     let hot_is_longer = match (&with_hot, &archived) {
         (Ok(with_hot), Ok(archived)) => with_hot.position > archived.position,
         // Neither is good: say what is wrong with the one that is closer.
