@@ -99,6 +99,32 @@ impl Engine {
         Ok(engine)
     }
 
+    /// The same from a snapshot: `exchange` is the one after command `last` of time `time`;
+    /// `commands` reads on behind it, and `outbound` compares and goes on behind its last event.
+    /// Cost: the commands behind it.
+    pub fn resume(
+        commands: Reader,
+        outbound: Outbound,
+        status: Arc<EngineStatus>,
+        exchange: Exchange,
+        (last, time): (Seq, Nanos),
+        mut make_room: impl FnMut(),
+    ) -> Result<Engine, EngineError> {
+        status.set_phase(exchange.phase());
+        status.set_mode(exchange.mode());
+        status.set_state_hash(last, exchange.state_hash(), exchange.open_orders() as u64);
+        status.set_continue_wanted(exchange.continue_wanted());
+        if exchange.day_ended() {
+            // Or a little before: only how long an ended day is served hangs on it.
+            status.set_day_ended(time);
+        }
+        status.set_applied(last, time);
+        let exchange = Box::new(exchange);
+        let mut engine = Engine { exchange, commands, outbound, status, counters: Arc::default() };
+        engine.recover(last, &mut make_room)?;
+        Ok(engine)
+    }
+
     fn recover(&mut self, genesis: Seq, make_room: &mut dyn FnMut()) -> Result<(), EngineError> {
         let mut last = genesis;
         loop {

@@ -21,6 +21,8 @@ pub mod publisher;
 pub mod retransmitter;
 pub mod timer;
 pub mod replay;
+pub mod snapshot;
+pub mod shadow;
 #[cfg(feature = "cli")]
 pub mod config;
 #[cfg(feature = "cli")]

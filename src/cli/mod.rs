@@ -4,11 +4,13 @@ mod audit;
 mod config;
 mod demo;
 mod feed;
+mod fill;
 mod log;
 mod mirror;
 mod order;
 mod replay;
 mod run;
+mod shadow;
 mod sim;
 mod text;
 mod witness;
@@ -38,10 +40,13 @@ enum Command {
     Log(log::Arguments),
     Sim(sim::Arguments),
     Audit(audit::Arguments),
+    Shadow(shadow::Arguments),
     #[command(hide = true)]
     Mirror(mirror::Arguments),
     #[command(hide = true)]
     Witness(witness::Arguments),
+    #[command(hide = true)]
+    Fill(fill::Arguments),
 }
 
 /// Runs the command asked for.
@@ -58,5 +63,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Audit(a) => audit::run(a),
         Command::Mirror(a) => mirror::run(a),
         Command::Witness(a) => witness::run(a),
+        Command::Shadow(a) => shadow::run(a),
+        Command::Fill(a) => fill::run(a),
     }
 }

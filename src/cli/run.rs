@@ -1,5 +1,6 @@
 //! `rialto run`: the venue, until SIGTERM.
 
+use super::shadow::Keeper;
 use super::text::{grouped, say, size};
 use anyhow::Context;
 use clap::Args;
@@ -142,6 +143,7 @@ fn serve(
     tell(config, &venue);
     let scheduling = scheduling(config, &venue);
     let file = venue.facts.day.join("status.json");
+    let mut shadow = Keeper::new(&venue.facts.day, config.snapshot_every_seconds);
     let linger_ns = match venue.facts.ended_late {
         true => config.day.linger_ns.min(LATE_LINGER_NS),
         false => config.day.linger_ns,
@@ -152,14 +154,16 @@ fn serve(
             say!("over: {} is served for {} s more", day_name(&venue), linger_ns / SECOND);
         }
         let state = if over { "over" } else { "running" };
-        alarms.status(write_status(&file, &status(&venue, &scheduling, state)));
+        alarms.status(write_status(&file, &status(&venue, &scheduling, &shadow, state)));
         alarms.look(&venue, &clock);
+        shadow.look();
         std::thread::sleep(STATUS_INTERVAL);
         // A day found over at the start is served for one interval at least.
         ended = over && !venue.is_served(linger_ns, clock.now());
     }
     let state = if ended { "ended" } else { "stopped" };
-    let last = status(&venue, &scheduling, state);
+    let last = status(&venue, &scheduling, &shadow, state);
+    drop(shadow);
     let (day, data) = (day_name(&venue), config.data.display());
     // A panic of an agent is told with its name; the exit code says so too.
     let archived = if ended { venue.end()? } else { venue.stop()? };
@@ -185,6 +189,9 @@ fn day_name(venue: &Venue) -> String {
 }
 
 const SECOND: u64 = 1_000_000_000;
+
+/// A recovery longer than this is told with its parts.
+const TOLD_NS: u64 = 500_000_000;
 
 /// What an operator wants to know of a start.
 fn tell(config: &Config, venue: &Venue) {
@@ -216,7 +223,7 @@ fn tell(config: &Config, venue: &Venue) {
         );
     }
     say!(
-        "ready: orders on {} (udp), feed {} and {}, repair {}, durability {:?}, hot tier {:?}, {} commands recovered in {} ms",
+        "ready: orders on {} (udp), feed {} and {}, repair {}, durability {:?}, hot tier {:?}, {} commands recovered in {} ms ({} of a snapshot)",
         config.gateway.listen,
         config.feed.a,
         config.feed.b,
@@ -224,8 +231,14 @@ fn tell(config: &Config, venue: &Venue) {
         config.durability,
         facts.medium,
         grouped(facts.commands),
-        facts.recovery_ns / 1_000_000
+        facts.recovery_ns / 1_000_000,
+        grouped(facts.snapshot.0)
     );
+    if facts.recovery_ns > TOLD_NS {
+        let parts = facts.recovery_parts.iter();
+        let parts: Vec<_> = parts.map(|(n, ns)| format!("{n} {} ms", ns / 1_000_000)).collect();
+        tracing::info!("recovery took: {}", parts.join(", "));
+    }
     for (thread, runner) in threads(config, venue) {
         if let (Some(cpu), None) = (thread.cpu, runner.pinned_core()) {
             tracing::warn!("{} is not pinned: this process may not use CPU {cpu}", runner.name());
@@ -343,7 +356,7 @@ fn scheduling(config: &Config, venue: &Venue) -> String {
     )
 }
 
-fn status(venue: &Venue, scheduling: &str, state: &str) -> Value {
+fn status(venue: &Venue, scheduling: &str, shadow: &Keeper, state: &str) -> Value {
     let mut agents = Map::new();
     for set in &venue.counters {
         let mut values = Map::new();
@@ -377,6 +390,7 @@ fn status(venue: &Venue, scheduling: &str, state: &str) -> Value {
         "commands_applied": venue.status.applied().0,
         "open_orders": venue.status.open_orders(),
         "state_hash": { "command": hashed.0, "hash": format!("{state_hash:016x}") },
+        "snapshot": shadow.status(),
         "feed_next": venue.released.get() + 1,
         "command_log": log(LogIndex::Command),
         "event_log": log(LogIndex::Event),

@@ -225,6 +225,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// Feed.
     pub feed: FeedConfig,
+    /// Seconds from one snapshot of the day to the next; 0 = none are made.
+    pub snapshot_every_seconds: u64,
     /// Threads.
     pub threads: Vec<ThreadConfig>,
     /// Symbols; locate = index + 1.

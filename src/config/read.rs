@@ -32,6 +32,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     let capacity = root.table("capacity");
     let gateway = root.table("gateway");
     let feed = root.table("feed");
+    let snapshot = root.table("snapshot");
     let threads = root.tables("thread");
     let symbols = root.tables("symbol");
     let firms = root.tables("firm");
@@ -53,6 +54,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
             allowed: "must differ from gateway.listen".into(),
         });
     }
+    let snapshot_every_seconds = read_snapshot(snapshot, faults);
     let threads = read_threads(threads, faults);
     let symbols = read_symbols(symbols, faults);
     let firms = read_firms(firms, faults);
@@ -76,6 +78,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
         orders_per_day: capacity.orders_per_day,
         gateway: gateway?,
         feed: feed?,
+        snapshot_every_seconds: snapshot_every_seconds?,
         threads,
         symbols,
         firms,
@@ -274,6 +277,13 @@ fn read_feed(table: Table, faults: &mut Faults) -> Option<FeedConfig> {
         repair_bytes_per_second: rate?,
         ttl: ttl? as u8,
     })
+}
+
+fn read_snapshot(table: Table, faults: &mut Faults) -> Option<u64> {
+    let mut s = Section::new("snapshot", table);
+    let every = s.number("every_seconds", Some(15), 0..=86_400, "seconds, 0 = no snapshots");
+    s.finish(faults);
+    every
 }
 
 /// Placement without `[[thread]]`: the order path run to completion on one thread, what may be

@@ -47,6 +47,8 @@ pub(super) struct Client {
     pub(super) displaced: Option<(SocketAddrV4, Nonce)>,
     pub(super) applied: u64,
     pub(super) next_report: u64,
+    /// Oldest report that may be in memory.
+    pub(super) remembered_from: u64,
     /// Next report to send live.
     pub(super) next_live: u64,
     pub(super) dirty: bool,
@@ -110,6 +112,7 @@ impl Client {
             displaced: None,
             applied: 0,
             next_report: 1,
+            remembered_from: 1,
             next_live: 1,
             dirty: false,
             urgent: false,

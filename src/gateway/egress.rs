@@ -82,6 +82,19 @@ pub struct EgressLinks {
     pub receipts: Arc<ReceiptBoard>,
 }
 
+/// What a snapshot says of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResumedSession {
+    /// Client sequence applied through.
+    pub applied: u64,
+    /// Next report number.
+    pub next_report: u64,
+    /// Position of its last LoggedIn, 0 = none.
+    pub login: u64,
+    /// Position of the SessionEnded behind that, 0 = none.
+    pub ended: u64,
+}
+
 /// The sessions, and who of them has something to do.
 struct Table {
     board: Arc<SessionBoard>,
@@ -146,6 +159,41 @@ impl<P: Port, C: Clock> Egress<P, C> {
     /// Distribution of datagram received -> report handed to the socket, ns.
     pub fn latency(&self) -> Arc<Distribution> {
         self.latency.clone()
+    }
+
+    /// From a snapshot: the place of session `slot` is told by its numbers and by where its last login
+    /// and end stand in the event log. Older reports than `from.next_report` are not in memory: the
+    /// replayer has them. Before [`Egress::recover`].
+    pub fn resume(&mut self, slot: SessionSlot, from: &ResumedSession) -> Result<(), ReadError> {
+        for position in [from.login, from.ended] {
+            if position == 0 {
+                continue;
+            }
+            self.events.seek(position);
+            if let Some(record) = self.events.next()?
+                && let Some(event) = Event::decode(record.kind, record.payload)
+                && event.head.session == slot
+            {
+                let time = record.time;
+                self.table.note(&event, time, None);
+            }
+        }
+        if let Some(client) = self.table.clients.get_mut(slot.0 as usize) {
+            client.applied = from.applied;
+            client.next_report = from.next_report;
+            client.remembered_from = from.next_report;
+            self.table.board.advance(slot, from.applied, from.next_report);
+        }
+        Ok(())
+    }
+
+    /// From a snapshot, after every session's [`Egress::resume`]: [`Egress::recover`] reads behind
+    /// event `seq` only, which ends at `position`. `day_ended`: the sessions were told so.
+    pub fn resume_behind(&mut self, seq: Seq, position: u64, day_ended: bool) {
+        self.events.seek_record(position, Seq(seq.0 + 1));
+        if day_ended {
+            self.table.board.end_day();
+        }
     }
 
     /// Rebuilds every session's place from the event log up to its commit mark, sending nothing;
@@ -259,7 +307,7 @@ impl<P: Port, C: Clock> Egress<P, C> {
             return;
         }
         let end = client.next_report.min(ask.from + ask.count as u64);
-        if client.next_report - ask.from <= kept {
+        if client.next_report - ask.from <= kept && ask.from >= client.remembered_from {
             if client.replays.len() == REPLAYS_MAX {
                 self.counters.replay_refused.add(1);
                 return;
@@ -298,7 +346,8 @@ impl<P: Port, C: Clock> Egress<P, C> {
                 continue;
             };
             replaying.push_back(slot);
-            let oldest = client.next_report.saturating_sub(memory.kept()).max(1);
+            let oldest = client.next_report.saturating_sub(memory.kept());
+            let oldest = oldest.max(client.remembered_from);
             // Beyond the rate: silence, the client asks again.
             if from < oldest || !client.replay_bytes.take(DATAGRAM_BYTES) {
                 client.replays.pop_front();

@@ -24,7 +24,7 @@ mod pending;
 mod reports;
 mod translate;
 
-pub use egress::{Egress, EgressCounters, EgressLinks};
+pub use egress::{Egress, EgressCounters, EgressLinks, ResumedSession};
 pub use ingress::{Ingress, IngressCounters};
 pub use replay::{Replayer, ReplayerCounters};
 pub use session_auth::Entropy;

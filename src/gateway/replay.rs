@@ -37,7 +37,7 @@ counters! {
 }
 
 /// Every so many reports of a session have their position noted.
-const STRIDE: u64 = 256;
+pub const STRIDE: u64 = 256;
 /// Records followed per duty cycle.
 const BATCH: usize = 4_096;
 
@@ -94,6 +94,23 @@ impl<P: Port> Replayer<P> {
             found: Vec::new(),
             counters: Arc::default(),
         }
+    }
+
+    /// From a snapshot: of session `slot`, `last` is the latest report and its position, `noted` has
+    /// the positions of reports 256, 512 and so on.
+    pub fn resume(&mut self, slot: SessionSlot, last: (u64, u64), noted: &[u64]) {
+        if let Some(session) = self.sessions.get_mut(slot.0 as usize)
+            && noted.len() as u64 == last.0 / STRIDE
+        {
+            session.noted = noted.to_vec();
+            session.last = last;
+        }
+    }
+
+    /// From a snapshot, after every session's [`Replayer::resume`]: follows the log behind event `seq`
+    /// only, which ends at `position`.
+    pub fn resume_behind(&mut self, seq: Seq, position: u64) {
+        self.follower.seek_record(position, Seq(seq.0 + 1));
     }
 
     /// Its counters.

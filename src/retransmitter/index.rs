@@ -42,6 +42,17 @@ impl FeedIndex {
         }
     }
 
+    /// Messages 1 to `last` at once: `noted` has the positions of 1, 65, 129 and so on. False, and
+    /// nothing noted, when it has not as many as that.
+    pub fn restore(&mut self, last: u64, noted: &[u64]) -> bool {
+        let fits = noted.len() as u64 == last.div_ceil(STRIDE) && self.last == 0;
+        if fits {
+            self.chunks = noted.chunks(CHUNK).map(chunk_of).collect();
+            self.last = last;
+        }
+        fits
+    }
+
     /// Number and position of the last noted message at or below `feed`; `None` for 0 and for what
     /// was not seen yet. O(1).
     #[inline]
@@ -53,6 +64,13 @@ impl FeedIndex {
         let chunk = self.chunks.get((entry / CHUNK as u64) as usize)?;
         Some((entry * STRIDE + 1, *chunk.get((entry % CHUNK as u64) as usize)?))
     }
+}
+
+/// A chunk that will not be copied when it grows.
+fn chunk_of(noted: &[u64]) -> Vec<u64> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    chunk.extend_from_slice(noted);
+    chunk
 }
 
 #[cfg(test)]
@@ -74,5 +92,19 @@ mod tests {
         assert_eq!(index.at_or_below(0), None);
         assert_eq!(index.at_or_below(last + 1), None);
         assert_eq!(index.at_or_below(u64::MAX), None);
+        // The same from noted positions, and on from there.
+        for last in [1, STRIDE, STRIDE * CHUNK as u64, STRIDE * CHUNK as u64 + 1, last] {
+            let noted: Vec<u64> = (1..=last).step_by(STRIDE as usize).map(|f| f * 100).collect();
+            let mut restored = FeedIndex::default();
+            assert!(!restored.restore(last + STRIDE, &noted));
+            assert!(restored.restore(last, &noted));
+            for feed in last + 1..=last + 200 {
+                restored.push(feed, feed * 100);
+            }
+            for feed in [1, last.div_ceil(2), last, last + 1, last + 200] {
+                let (found, position) = restored.at_or_below(feed).expect("was noted");
+                assert!(found <= feed && feed - found < STRIDE && position == found * 100);
+            }
+        }
     }
 }

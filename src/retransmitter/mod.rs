@@ -24,7 +24,7 @@ use crate::net::{BURST, Port};
 use crate::planted::{self, Bug};
 use crate::publisher::{Released, feed};
 use crate::store::{Log, ReadError, Reader, StoreError};
-use crate::types::{Nanos, SessionName};
+use crate::types::{Nanos, Seq, SessionName};
 use crate::wire::mold::{self, Header, PAYLOAD_BYTES_MAX, Packet, PacketBuilder};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -145,6 +145,17 @@ impl<P: Port> Retransmitter<P> {
             packet: [0; PAYLOAD_BYTES_MAX],
             counters: Arc::default(),
         })
+    }
+
+    /// From a snapshot: messages 1 to `last` are known by the positions `noted` of 1, 65, 129 and so
+    /// on; what comes behind the event `(seq, position)` is followed. False, and the whole log is
+    /// followed, when that does not fit.
+    pub fn resume(&mut self, last: u64, noted: &[u64], (seq, position): (Seq, u64)) -> bool {
+        let fits = self.index.restore(last, noted);
+        if fits {
+            self.follower.seek_record(position, Seq(seq.0 + 1));
+        }
+        fits
     }
 
     /// Its counters.

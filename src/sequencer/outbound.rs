@@ -99,6 +99,15 @@ impl Outbound {
         }
     }
 
+    /// Goes on from a snapshot: `positions` of the last report of each session, 0 = none; `existing`
+    /// reads on behind the last event covered.
+    pub fn resume(mut self, positions: impl Iterator<Item = u64>) -> Outbound {
+        for (previous, position) in self.previous.iter_mut().zip(positions) {
+            *previous = position;
+        }
+        self
+    }
+
     /// Its counters.
     pub fn counters(&self) -> Arc<OutboundCounters> {
         self.counters.clone()

@@ -7,12 +7,12 @@
 
 use super::StartError;
 use super::day::{commit_what_is_written, open_day};
+use super::recover;
 use crate::agent::Agent;
 use crate::board::{EngineStatus, SessionBoard};
 use crate::clock::Clock;
 use crate::config::{AgentName, Config, Schedule};
 use crate::counters::{CounterSet, Distribution, ReceiptBoard};
-use crate::engine::Engine;
 use crate::exchange::command::{Phase, kind};
 use crate::exchange::genesis::Genesis;
 use crate::gateway::{self, Egress, EgressLinks, Entropy, Ingress, Network, Rate, Replayer};
@@ -21,7 +21,6 @@ use crate::publisher::{Publisher, PublisherConfig, Released};
 use crate::retransmitter::{self, Retransmitter, RetransmitterConfig};
 use crate::ring::ring;
 use crate::sequencer::inbound::{Inbound, InboundOptions};
-use crate::sequencer::outbound::Outbound;
 use crate::store::{ArchiverOptions, Cut, Day, LogIndex, Medium, Preparer, Storage};
 use crate::timer::{self, Timer};
 use crate::types::*;
@@ -120,12 +119,16 @@ pub struct Facts {
     pub medium: Medium,
     /// Commands found in the log.
     pub commands: u64,
+    /// Of these, commands that a snapshot covered; 0 = all were done again.
+    pub snapshot: Seq,
     /// Bytes that the hot tier's file system lacks for the segments it may grow to; 0 = enough.
     pub hot_missing_bytes: u64,
     /// A torn tail that was cut off the command log.
     pub cut: Option<Cut>,
     /// Time that recovery took, ns.
     pub recovery_ns: u64,
+    /// Its parts in their order, with the time each took, ns.
+    pub recovery_parts: Vec<(&'static str, u64)>,
     /// True when the configuration says something else than the day's Genesis: it counts tomorrow.
     pub configuration_differs: bool,
     /// The ended day that this one began with the holdings of; `None` when it was begun before, or
@@ -145,10 +148,14 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
 ) -> Result<Assembly, StartError> {
     let Surroundings { clock, storage, hot, ports, mut entropy } = surroundings;
     let begun = clock.now();
+    let mut parts = Parts { all: Vec::new(), last: begun };
     let mut day = open_day(config, storage, &hot, begun)?;
+    parts.note("logs", clock.now());
     let (genesis, configuration_differs) = day.genesis(config, clock.now(), draw(&mut entropy)?)?;
-    if day.found > RECOVERY_TOLD {
-        tracing::info!("recovery: replaying {} commands of the day", day.found);
+    let loaded = day.snapshot.take();
+    let behind = day.found - loaded.as_ref().map_or(0, |l| l.commands().seq.0);
+    if behind > RECOVERY_TOLD {
+        tracing::info!("recovery: replaying {behind} of {} commands of the day", day.found);
     }
     let control = day.day.control().clone();
     let (command_log, event_log) =
@@ -182,10 +189,19 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     }
     commit_what_is_written(day.policy, &control, &mut archiver, &clock)?;
 
-    let outbound = Outbound::new(event_writer, existing, control.clone(), TERM, sessions);
-    let engine = Engine::start(command_log.reader()?.trusted(), outbound, status.clone(), || {
-        archiver.duty_cycle(clock.now());
-    })?;
+    parts.note("writers", clock.now());
+    let outbound = recover::outbound(
+        loaded.as_ref(),
+        event_writer,
+        existing,
+        control.clone(),
+        (TERM, sessions),
+    );
+    let (engine, resumed) =
+        recover::engine(loaded, &command_log, outbound, status.clone(), || {
+            archiver.duty_cycle(clock.now());
+        })?;
+    parts.note("commands", clock.now());
 
     let ends = day.ends(config);
     let ended_late = ends.is_some_and(|end| clock.now() >= end) && !status.day_ended();
@@ -219,8 +235,12 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         receipts,
     };
     let mut egress = Egress::new(&gateway_config, egress_port, clock.clone(), links);
+    if let Some(resumed) = &resumed {
+        resumed.egress(&mut egress)?;
+    }
     egress.recover(clock.now())?;
-    let replayer = Replayer::new(
+    parts.note("sessions", clock.now());
+    let mut replayer = Replayer::new(
         &gateway_config,
         replayer_port,
         event_log.reader()?,
@@ -228,6 +248,10 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         replays,
         board.clone(),
     );
+
+    if let Some(resumed) = &resumed {
+        resumed.replayer(&mut replayer);
+    }
 
     let released = Released::in_page(control, RELEASED_COUNTER);
     let publisher_config = PublisherConfig {
@@ -246,12 +270,16 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         burst_bytes: (config.feed.repair_bytes_per_second / 8).max(REPAIR_BURST_MIN),
     };
     let repair_fd = ports.repair.poll_fd();
-    let retransmitter = Retransmitter::new(repair, ports.repair, &event_log, released.clone())?;
+    let mut retransmitter = Retransmitter::new(repair, ports.repair, &event_log, released.clone())?;
+    if let Some(resumed) = &resumed {
+        resumed.retransmitter(&mut retransmitter);
+    }
     let timer =
         Timer::new(timer_sequencer, board.clone(), status.clone(), schedule(config, &genesis))
             .with_ladder(day.day.control().clone())
             .ends(ends);
 
+    parts.note("feed", clock.now());
     let preparer = archiver.take_preparer();
     let inside = egress.latency();
     let counters: Vec<Arc<dyn CounterSet>> = vec![
@@ -282,8 +310,10 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         medium: day.day.medium(),
         hot_missing_bytes: day.day.hot_missing_bytes(),
         commands: day.found,
+        snapshot: resumed.as_ref().map_or(Seq(0), |r| r.commands()),
         cut: day.cut.take(),
         recovery_ns: clock.now().since(begun),
+        recovery_parts: parts.all,
         configuration_differs,
         carried_from: day.plan.from.filter(|_| day.found == 0).map(|ended| ended.dir),
         ends,
@@ -301,6 +331,19 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         counters,
         released,
     })
+}
+
+/// Where the time of a start goes.
+struct Parts {
+    all: Vec<(&'static str, u64)>,
+    last: Nanos,
+}
+
+impl Parts {
+    fn note(&mut self, name: &'static str, now: Nanos) {
+        self.all.push((name, now.since(self.last)));
+        self.last = now;
+    }
 }
 
 fn draw(entropy: &mut Entropy) -> Result<u64, StartError> {

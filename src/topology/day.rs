@@ -5,6 +5,7 @@
 //! what a dead process had written.
 
 use super::calendar::{DayPlan, next_day};
+use super::recover::recover;
 use super::{Carried, Next, StartError};
 use crate::agent::Agent;
 use crate::clock::Clock;
@@ -13,6 +14,7 @@ use crate::engine::EngineError;
 use crate::exchange::command::kind;
 use crate::exchange::genesis::Genesis;
 use crate::replay::{Until, replay};
+use crate::snapshot::Loaded;
 use crate::store::{
     Archiver, CommitPolicy, Control, Cut, Day, DaySpec, DayView, FoundDay, LogIndex, Medium,
     Recovered, Storage, StoreError, retire_ended_days,
@@ -25,6 +27,8 @@ use std::sync::Arc;
 pub(super) struct OpenDay {
     pub day: Day,
     pub policy: CommitPolicy,
+    /// Where the logs were recovered from; `None` = from Genesis.
+    pub snapshot: Option<Loaded>,
     pub commands: Recovered,
     pub events: Recovered,
     /// Commands found.
@@ -97,8 +101,7 @@ fn open_planned(
         Durability::Memory => CommitPolicy::Memory,
         Durability::Disk => CommitPolicy::Disk,
     };
-    let mut commands = day.log(LogIndex::Command).recover()?;
-    let events = day.log(LogIndex::Event).recover()?;
+    let (snapshot, [mut commands, events]) = recover(&day)?;
     if policy == CommitPolicy::Memory && day.may_lack_records(&commands) {
         return Err(StartError::MemoryLost { day: day.dir().to_path_buf() });
     }
@@ -111,7 +114,19 @@ fn open_planned(
         }
     }
     let cut = commands.cut.take();
-    Ok(OpenDay { day, policy, commands, events, found, cut, genesis, begun, plan, storage })
+    Ok(OpenDay {
+        day,
+        policy,
+        snapshot,
+        commands,
+        events,
+        found,
+        cut,
+        genesis,
+        begun,
+        plan,
+        storage,
+    })
 }
 
 impl OpenDay {

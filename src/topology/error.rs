@@ -97,6 +97,12 @@ pub enum StartError {
     /// The log could not take the first record.
     #[error("the command log does not take Genesis: {0}")]
     FirstRecord(crate::store::AppendError),
+    /// A day to be filled has commands already.
+    #[error("{day} has begun; give another data directory")]
+    NotNew {
+        /// The day's directory.
+        day: PathBuf,
+    },
     /// The host gives no thread, or no random numbers.
     #[error("{what}: {cause}")]
     Host {

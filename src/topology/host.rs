@@ -20,13 +20,17 @@ pub(super) fn surroundings(
     let ports = Ports::bind(config)?;
     let entropy =
         Entropy::system().map_err(|cause| StartError::Host { what: "random numbers", cause })?;
+    Ok(Surroundings { clock, storage: files(), hot: hot_tier(config), ports, entropy })
+}
+
+/// Root of the hot tier of a day that begins.
+pub(super) fn hot_tier(config: &Config) -> PathBuf {
     // Made first: the hot tier's name comes from where it really is.
     let _ = std::fs::create_dir_all(&config.data); // Day::open tells what is wrong with it
-    let hot = match &config.hot {
+    match &config.hot {
         HotTier::Directory(path) => path.clone(),
         HotTier::Auto => auto_hot_tier(config),
-    };
-    Ok(Surroundings { clock, storage: files(), hot, ports, entropy })
+    }
 }
 
 impl Ports {

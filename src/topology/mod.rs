@@ -10,13 +10,16 @@ mod calendar;
 mod carry;
 mod day;
 mod error;
+mod fill;
 mod host;
+mod recover;
 
 pub use assemble::{Assembly, Facts, PlacedAgent, Ports, Surroundings, assemble};
 pub use calendar::{DayPlan, Next, next_day};
 pub use carry::{Carried, CarryError};
 pub use day::{close_day, rehearse};
 pub use error::StartError;
+pub use fill::Filler;
 
 use crate::agent::{Agent, AgentPanic, IdleStrategy, Runner, RunnerHandle, RunnerOptions};
 use crate::board::EngineStatus;

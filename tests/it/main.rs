@@ -14,5 +14,6 @@ mod lives;
 mod model;
 mod restart;
 mod roll;
+mod snapshot;
 mod tidy;
 mod venue;

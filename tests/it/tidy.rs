@@ -56,6 +56,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("flow", &["types", "random"]),
     ("config", &["types", "exchange::data"]),
     ("replay", &["types", "store", "exchange"]),
+    ("snapshot", &["types", "store", "exchange"]),
+    ("shadow", &["types", "agent", "counters", "store", "exchange", "snapshot"]),
     ("topology", &["*"]),
     ("sim", &["*"]),
     ("cli", &["*"]),
