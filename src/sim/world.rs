@@ -75,8 +75,10 @@ struct World<'p> {
     wall_ns: i64,
     /// Memory was lost since the exchange last served.
     memory_gone: bool,
-    /// The next start dies at this storage operation, down for so long afterwards.
-    crash_start: Option<(u64, u64)>,
+    /// The next start dies at this storage operation, down for so long afterwards, power cut or not.
+    crash_start: Option<(u64, u64, bool)>,
+    /// The next death takes the power with it.
+    power_fails: bool,
     /// How long it is down when a planned death inside storage comes.
     crash_down: u64,
     damage: Option<host::Damaged>,
@@ -95,6 +97,8 @@ struct World<'p> {
     violations: Vec<Violation>,
     history: Option<Vec<String>>,
     steps: VecDeque<(u64, u16, u64)>,
+    /// Seen in this run: cancels only, halted.
+    modes: [bool; 2],
     order: Vec<u16>,
     taps: Taps,
 }
@@ -133,6 +137,7 @@ impl<'p> World<'p> {
             wall_ns: 0,
             memory_gone: false,
             crash_start: None,
+            power_fails: false,
             crash_down: 0,
             damage: None,
             actors: actors.into_iter().map(life).collect(),
@@ -149,6 +154,7 @@ impl<'p> World<'p> {
             violations: Vec::new(),
             history: history.then(Vec::new),
             steps: VecDeque::new(),
+            modes: [false; 2],
             order: Vec::new(),
             taps: Taps::default(),
         }
@@ -181,6 +187,8 @@ impl<'p> World<'p> {
             life.actor.tally(&mut tally);
         }
         self.counts.simulated_ns = self.now - START;
+        self.counts.cancel_only = u64::from(self.modes[0]);
+        self.counts.halted = u64::from(self.modes[1]);
         self.mix(self.network.trace());
         for step in std::mem::take(&mut self.steps) {
             let (at, entity, work) = step;
@@ -371,7 +379,7 @@ impl<'p> World<'p> {
                 .violate("no progress after healing", "the engine is behind its log".into());
         }
         let before = self.exchange.as_ref().and_then(Exchange::state_hash);
-        self.stop_exchange(0);
+        self.stop_exchange(0, false);
         self.start_exchange();
         let after = self.exchange.as_ref().and_then(Exchange::state_hash);
         if self.violations.is_empty() && before != after {

@@ -35,6 +35,8 @@ pub enum What {
     CrashInRecovery {
         /// Which operation of the start.
         operation: u64,
+        /// The power goes with it.
+        power: bool,
         /// It is down for so long, each time.
         down_ns: u64,
     },
@@ -45,6 +47,8 @@ pub enum What {
     },
     /// The exchange's machine loses its power.
     PowerLoss {
+        /// Inside this storage operation, counted from now; 0 = at once.
+        operation: u64,
         /// It is down for so long.
         down_ns: u64,
     },
@@ -156,14 +160,16 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
     }
     for _ in 0..dice.between(1, 2) {
         let (operation, down_ns) = (dice.magnitude(1, 500), dice.magnitude(MS, 1_000 * MS));
+        let power = dice.percent(30) && has(Feature::PowerLoss);
         let on = has(Feature::CrashInRecovery);
-        add(&mut dice, on, What::CrashInRecovery { operation, down_ns });
+        add(&mut dice, on, What::CrashInRecovery { operation, down_ns, power });
     }
     let down_ns = dice.magnitude(MS, 1_000 * MS);
     add(&mut dice, has(Feature::Stop), What::Stop { down_ns });
     for _ in 0..dice.between(1, 2) {
-        let down_ns = dice.magnitude(MS, 2_000 * MS);
-        add(&mut dice, has(Feature::PowerLoss), What::PowerLoss { down_ns });
+        let (operation, down_ns) = (dice.magnitude(1, 500), dice.magnitude(MS, 2_000 * MS));
+        let operation = if dice.percent(30) { 0 } else { operation };
+        add(&mut dice, has(Feature::PowerLoss), What::PowerLoss { operation, down_ns });
     }
     let choice = dice.draw();
     add(&mut dice, has(Feature::Damage), What::Damage { choice });

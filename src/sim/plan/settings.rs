@@ -66,10 +66,14 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
     let mut dice = Dice::new(plan.seed, "accounts");
     let disk = plan.durability == Durability::Disk;
     let durability = if disk { "disk" } else { "memory" };
-    let open = match plan.has(Feature::Schedule) {
+    let trial = dice.between(3, 8);
+    let open = match (plan.has(Feature::Roll), plan.has(Feature::Schedule)) {
+        (true, _) => {
+            format!("open = \"immediate\"\ntrial_day_seconds = {trial}\nlinger_seconds = 1")
+        }
         // The simulated clock starts at 09:30.
-        true => "open = \"09:30:02\"\nclose = \"23:00:00\"",
-        false => "open = \"immediate\"",
+        (false, true) => "open = \"09:30:02\"\nclose = \"22:00:00\"".into(),
+        (false, false) => "open = \"immediate\"".into(),
     };
     let _ = write!(
         text,

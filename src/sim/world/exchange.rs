@@ -5,15 +5,16 @@ use super::{MS, World};
 use crate::agent::{Agent, HOUSEKEEPING_INTERVAL_NS};
 use crate::board::EngineStatus;
 use crate::clock::Clock;
-use crate::config::AgentName;
+use crate::config::{AgentName, Durability};
 use crate::gateway::Entropy;
 use crate::net::AnyPort;
 use crate::sim::{Dice, EXCHANGE, GATEWAY, Happening, REPAIR, When};
 use crate::store::{Control, Day, LogIndex, StoreError};
-use crate::topology::{Assembly, Facts, Ports, StartError, Surroundings, assemble};
+use crate::topology::{Assembly, Facts, Ports, StartError, Surroundings, assemble, close_day};
 use crate::types::*;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
 /// One configured thread.
@@ -80,6 +81,11 @@ impl Exchange {
 
     pub(super) fn control(&self) -> &Arc<Control> {
         self.day.control()
+    }
+
+    /// Where the engine stands.
+    pub(super) fn status(&self) -> &EngineStatus {
+        &self.status
     }
 
     /// The last command whose state hash the engine told, and that hash.
@@ -152,12 +158,12 @@ impl World<'_> {
         match result {
             Ok(Some(work)) => return work,
             Ok(None) => {
-                self.counts.crashes += 1;
+                self.counts.crashes += u64::from(!self.power_fails);
                 self.die(self.crash_down, Happening::Crashed);
             }
             Err(payload) => match Death::of(payload) {
                 Death::Simulated => {
-                    self.counts.crashes_in_storage += 1;
+                    self.counts.crashes_in_storage += u64::from(!self.power_fails);
                     self.note(|_| format!("dies inside storage, in {name}"));
                     self.die(self.crash_down, Happening::Crashed);
                 }
@@ -178,18 +184,39 @@ impl World<'_> {
         self.host.crash_at(None);
         self.start_at = self.now + down_ns;
         self.mix(0xDEAD);
-        self.tell(happening);
+        if !std::mem::take(&mut self.power_fails) {
+            return self.tell(happening);
+        }
+        match self.plan.durability {
+            Durability::Memory => self.counts.power_losses_memory += 1,
+            Durability::Disk => self.counts.power_losses_disk += 1,
+        }
+        self.host.lose_power();
+        self.memory_gone = true;
+        self.tell(Happening::PowerLost);
     }
 
-    /// SIGTERM: everything is archived, as far as the disk takes it.
-    pub(super) fn stop_exchange(&mut self, down_ns: u64) {
+    /// An ended day was served long enough: the next one begins.
+    pub(super) fn end_day_when_served(&mut self) {
+        let Some(exchange) = &self.exchange else { return };
+        let Some(over) = exchange.status.day_over() else { return };
+        let own_now = self.now.wrapping_add_signed(exchange.offset_ns);
+        if own_now.saturating_sub(over.0) >= self.config.day.linger_ns {
+            self.stop_exchange(MS, true);
+        }
+    }
+
+    /// SIGTERM, or the end of a day: everything is archived, as far as the disk takes it.
+    pub(super) fn stop_exchange(&mut self, down_ns: u64, end: bool) {
         let Some(exchange) = self.exchange.take() else { return };
         self.host.crash_at(None);
         self.doom = None;
-        let Exchange { threads, day, .. } = exchange;
+        self.power_fails = false;
+        let Exchange { threads, day, status, .. } = exchange;
+        let over = status.day_over().filter(|_| end).map(|_| status.state_hash().1);
         let result = catch_unwind(AssertUnwindSafe(move || {
             drop(threads);
-            day.seal()
+            close_day(day, over)
         }));
         self.host.take_stall_ns();
         self.counts.stops += 1;
@@ -208,7 +235,7 @@ impl World<'_> {
     pub(super) fn start_exchange(&mut self) {
         self.lives_begun += 1;
         let doomed = self.crash_start.take();
-        self.host.crash_at(doomed.map(|(operation, _)| operation));
+        self.host.crash_at(doomed.map(|(operation, ..)| operation));
         let wall = self.now.wrapping_add_signed(self.wall_ns);
         let clock = ProcessClock::new(wall);
         let network = &self.network;
@@ -255,9 +282,11 @@ impl World<'_> {
             }
             Err(payload) => match Death::of(payload) {
                 Death::Simulated => {
-                    self.counts.crashes_in_recovery += 1;
+                    let (_, down_ns, power) = doomed.unwrap_or((0, MS, false));
+                    self.power_fails = power;
+                    self.counts.crashes_in_recovery += u64::from(!power);
                     self.note(|_| "dies while it starts".into());
-                    self.die(doomed.map_or(MS, |(_, down)| down), Happening::Crashed);
+                    self.die(down_ns, Happening::Crashed);
                 }
                 Death::Panic(text) => {
                     self.violate("an agent panicked", format!("while starting: {text}"));
@@ -274,7 +303,11 @@ impl World<'_> {
         self.counts.tails_cut += u64::from(facts.cut.is_some());
         let (day, commands) = (facts.day.clone(), facts.commands);
         if self.days.last() != Some(&day) {
+            self.counts.days_rolled += u64::from(facts.carried_from.is_some());
             self.days.push(day.clone());
+            // The letter counts for the day that it was written for.
+            let letter = incarnation_of(&day);
+            self.config = super::operator::config(self.plan, &self.host, letter);
         }
         self.memory_gone = false;
         self.exchange = Some(exchange);
@@ -296,13 +329,14 @@ impl World<'_> {
         match &error {
             StartError::MemoryLost { day } if self.memory_gone => {
                 self.counts.incarnations += 1;
-                let next = self.config.incarnation + 1;
+                let next = incarnation_of(day).max(self.config.incarnation) + 1;
                 if next > b'Z' {
                     return self.violate("the world", "out of incarnations".into());
                 }
                 self.config = super::operator::config(self.plan, &self.host, next);
                 self.tell(Happening::MemoryLost { day: day.clone() });
             }
+            StartError::BetweenDays { .. } => {}
             StartError::Store(StoreError::Damaged { .. }) if self.damage.is_some() => {
                 self.counts.damages_refused += 1;
                 if let Some(damage) = self.damage.take() {
@@ -313,4 +347,10 @@ impl World<'_> {
             _ => self.violate("a start was refused", error.to_string()),
         }
     }
+}
+
+/// `2025-01-02` -> A, `2025-01-02-B` -> B.
+fn incarnation_of(day: &Path) -> u8 {
+    let name = day.file_name().unwrap_or_default().as_encoded_bytes();
+    name.get(11).copied().unwrap_or(b'A')
 }

@@ -1,7 +1,6 @@
 //! What a plan's incidents do to the world, and how they end.
 
 use super::{Ending, World};
-use crate::config::Durability;
 use crate::sim::plan::{Incident, What};
 use crate::sim::{Happening, broker_host, subscriber_host};
 use crate::store::{LogIndex, Tier};
@@ -27,15 +26,23 @@ impl World<'_> {
                     self.crash_down = down_ns;
                 }
             }
-            What::CrashInRecovery { operation, down_ns } => {
-                self.crash_start = Some((operation, down_ns));
+            What::CrashInRecovery { operation, down_ns, power } => {
+                self.crash_start = Some((operation, down_ns, power));
                 if self.exchange.is_some() {
                     self.counts.crashes += 1;
                     self.die(down_ns, Happening::Crashed);
                 }
             }
-            What::Stop { down_ns } => self.stop_exchange(down_ns),
-            What::PowerLoss { down_ns } => self.lose_power(down_ns),
+            What::Stop { down_ns } => self.stop_exchange(down_ns, false),
+            What::PowerLoss { operation, down_ns } => {
+                self.power_fails = true;
+                if operation > 0 && self.exchange.is_some() {
+                    self.host.crash_at(Some(operation));
+                    self.crash_down = down_ns;
+                } else {
+                    self.die(down_ns, Happening::PowerLost);
+                }
+            }
             What::Damage { choice } => self.damage(choice),
             What::Freeze { ns } => {
                 self.counts.freezes += 1;
@@ -110,16 +117,6 @@ impl World<'_> {
             None => broker_host(actor),
             Some(subscriber) => subscriber_host(subscriber),
         }
-    }
-
-    fn lose_power(&mut self, down_ns: u64) {
-        match self.plan.durability {
-            Durability::Memory => self.counts.power_losses_memory += 1,
-            Durability::Disk => self.counts.power_losses_disk += 1,
-        }
-        self.die(down_ns, Happening::PowerLost);
-        self.host.lose_power();
-        self.memory_gone = true;
     }
 
     /// The process dies, and a byte below the confirmed mark is damaged where recovery will read it.

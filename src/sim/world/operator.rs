@@ -3,6 +3,7 @@
 use super::host::Host;
 use super::{MS, World};
 use crate::config::Config;
+use crate::exchange::command::Mode;
 use crate::sim::Happening;
 use crate::sim::plan::{Plan, config_text};
 use crate::store::LogIndex;
@@ -26,7 +27,13 @@ pub(super) fn config(plan: &Plan, host: &Host, incarnation: u8) -> Config {
 impl World<'_> {
     /// Looks at the alarms.
     pub(super) fn operate(&mut self) {
+        self.end_day_when_served();
         let Some(exchange) = &self.exchange else { return };
+        match exchange.status().mode() {
+            Mode::Normal => {}
+            Mode::CancelOnly => self.modes[0] = true,
+            Mode::Halt => self.modes[1] = true,
+        }
         // The archive stopped for good, as fdatasync failed: only a restart reads what is there.
         let failed = exchange.control().archive_failed().is_some() && !self.host.is_troubled();
         // It lives in another time than its brokers, and the machine's clock is right again.
@@ -35,7 +42,7 @@ impl World<'_> {
             self.note(|_| {
                 format!("the operator restarts it: archive failed {failed}, clock off {off}")
             });
-            self.stop_exchange(20 * MS);
+            self.stop_exchange(20 * MS, false);
         }
     }
 
@@ -48,6 +55,8 @@ impl World<'_> {
         }
         self.doom = None;
         self.crash_start = None;
+        self.power_fails = false;
+        self.put_off.clear();
         self.host.crash_at(None);
         self.exchange.iter_mut().for_each(|e| e.thaw());
         if self.exchange.is_none() {
