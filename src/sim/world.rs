@@ -9,6 +9,7 @@ mod exchange;
 mod host;
 mod incidents;
 mod operator;
+mod shadow;
 
 use super::outcome::{Counts, Outcome};
 use super::plan::{Incident, MS, Plan};
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::config::Config;
 use crate::net::{MemoryNetwork, Taps};
+use crate::shadow::Shadow;
 use crate::types::*;
 use exchange::Exchange;
 use host::Host;
@@ -35,6 +37,9 @@ const CHECKPOINT: u64 = 2_000 * MS;
 const OPERATOR: u64 = 50 * MS;
 /// Steps kept for the history.
 const STEPS_KEPT: usize = 40;
+
+/// Number of the shadow behind those of the threads and of the actors.
+const SHADOW: u16 = 0xFFF;
 
 /// An actor and whether it lives.
 struct Life {
@@ -65,6 +70,10 @@ struct World<'p> {
     now: u64,
     schedule: Dice,
     exchange: Option<Exchange>,
+    /// The shadow's process, beside the exchange's.
+    shadow: Option<Shadow>,
+    /// Choices that have nothing to do with the order of steps.
+    chance: Dice,
     /// When the exchange comes up again, while it is down.
     start_at: u64,
     /// Lives of the exchange so far: seeds its random numbers.
@@ -131,6 +140,8 @@ impl<'p> World<'p> {
             now: START,
             schedule: Dice::new(plan.seed, "schedule"),
             exchange: None,
+            shadow: None,
+            chance: Dice::new(plan.seed, "chance"),
             start_at: START,
             lives_begun: 0,
             doom: None,
@@ -206,6 +217,7 @@ impl<'p> World<'p> {
             self.history.iter_mut().for_each(|h| h.push(line.clone()));
         }
         // Agents may hold mappings of the simulated host: they go first, as after a crash.
+        self.kill_shadow();
         self.host.kill();
         self.exchange = None;
         Outcome {
@@ -285,10 +297,14 @@ impl<'p> World<'p> {
         let mut order = std::mem::take(&mut self.order);
         order.clear();
         order.extend((0..threads as u16).chain((0..self.actors.len() as u16).map(|a| a + 0x100)));
+        if self.shadow.is_some() {
+            order.push(0x100 + SHADOW);
+        }
         self.schedule.shuffle(&mut order);
         let mut work = 0;
         for &entity in &order {
             let done = match entity.checked_sub(0x100) {
+                Some(SHADOW) => self.step_shadow(),
                 Some(actor) => self.step_actor(actor as usize),
                 None => {
                     let times = match self.schedule.below(8) {
@@ -430,6 +446,7 @@ impl<'p> World<'p> {
 
     fn entity_name(&self, entity: u16) -> String {
         match entity.checked_sub(0x100) {
+            Some(SHADOW) => "shadow".into(),
             Some(actor) => self.actors[actor as usize].actor.name(),
             None => match &self.exchange {
                 Some(exchange) => exchange.thread_name(entity as usize),

@@ -107,12 +107,17 @@ impl Death {
         if super::host::is_simulated_crash(payload.as_ref()) {
             return Death::Simulated;
         }
-        let text = payload.downcast_ref::<&str>().map(|s| s.to_string());
-        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        let text = text.unwrap_or_else(|| "no text".into());
-        let place = crate::sim::panics::last_place().unwrap_or_else(|| "place unknown".into());
-        Death::Panic(format!("{text} ({place})"))
+        Death::Panic(panic_text(payload))
     }
+}
+
+/// What a panic said, and where.
+pub(super) fn panic_text(payload: Box<dyn Any + Send>) -> String {
+    let text = payload.downcast_ref::<&str>().map(|s| s.to_string());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    let text = text.unwrap_or_else(|| "no text".into());
+    let place = crate::sim::panics::last_place().unwrap_or_else(|| "place unknown".into());
+    format!("{text} ({place})")
 }
 
 impl World<'_> {
@@ -178,6 +183,7 @@ impl World<'_> {
 
     /// The process is dead: nothing of it reaches anything any more. It is down for a while.
     pub(super) fn die(&mut self, down_ns: u64, happening: Happening) {
+        self.kill_shadow();
         self.host.kill();
         self.exchange = None;
         self.doom = None;
@@ -208,6 +214,7 @@ impl World<'_> {
 
     /// SIGTERM, or the end of a day: everything is archived, as far as the disk takes it.
     pub(super) fn stop_exchange(&mut self, down_ns: u64, end: bool) {
+        self.kill_shadow();
         let Some(exchange) = self.exchange.take() else { return };
         self.host.crash_at(None);
         self.doom = None;
@@ -301,6 +308,8 @@ impl World<'_> {
         let facts = &exchange.facts;
         self.counts.starts += 1;
         self.counts.tails_cut += u64::from(facts.cut.is_some());
+        let from_snapshot = facts.snapshot.0 > 0;
+        self.counts.snapshots_used += u64::from(from_snapshot);
         let (day, commands) = (facts.day.clone(), facts.commands);
         if self.days.last() != Some(&day) {
             self.counts.days_rolled += u64::from(facts.carried_from.is_some());
@@ -313,9 +322,11 @@ impl World<'_> {
         self.exchange = Some(exchange);
         self.mix(0x5EA7 ^ commands << 16);
         if let Some(damage) = self.damage.take() {
-            // Nobody read it; the observers must not trip over it.
             self.host.mend(&damage);
-            self.violate("a start with damaged confirmed bytes", format!("{damage:?}"));
+            // Behind a snapshot nobody reads it; the observers must not trip over it.
+            if !from_snapshot {
+                self.violate("a start with damaged confirmed bytes", format!("{damage:?}"));
+            }
         }
         self.tell(Happening::Up { day, commands });
         self.check(When::AfterStart);

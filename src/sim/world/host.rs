@@ -20,6 +20,8 @@ pub(super) struct Damaged {
 pub(super) struct Host {
     /// As the exchange's process sees it.
     exchange: Arc<MemoryStorage>,
+    /// As the shadow's process sees it.
+    shadow: Arc<MemoryStorage>,
     /// As observers see it: another process.
     outside: Arc<MemoryStorage>,
     /// The disk is slow: whoever waited for it is asked for.
@@ -34,8 +36,9 @@ pub(super) fn is_simulated_crash(payload: &(dyn Any + Send)) -> bool {
 impl Host {
     pub(super) fn new(seed: u64) -> Host {
         let exchange = Arc::new(MemoryStorage::new(seed, Path::new("/memory")));
+        let shadow = Arc::new(exchange.process());
         let outside = Arc::new(exchange.process());
-        Host { exchange, outside, slow: false }
+        Host { exchange, shadow, outside, slow: false }
     }
 
     pub(super) fn data(&self) -> PathBuf {
@@ -56,9 +59,33 @@ impl Host {
         self.exchange.crash();
     }
 
+    /// For the shadow's process.
+    pub(super) fn shadow_storage(&self) -> Arc<dyn Storage> {
+        self.shadow.clone()
+    }
+
+    /// The shadow's process is dead.
+    pub(super) fn kill_shadow(&self) {
+        self.shadow.crash();
+    }
+
+    /// Damages a byte of the newest snapshot of a day: the next start takes an older one.
+    pub(super) fn damage_snapshot(&self, dir: &Path, choice: u64) -> bool {
+        let files = self.outside.look_at_all(dir);
+        let mut snapshots: Vec<_> = files
+            .iter()
+            .filter(|(name, _)| name.as_encoded_bytes().starts_with(b"snapshot-"))
+            .collect();
+        snapshots.sort();
+        let Some((name, bytes)) = snapshots.last() else { return false };
+        let Some(at) = (choice >> 8).checked_rem(bytes.len() as u64) else { return false };
+        self.outside.damage(&dir.join(name), at, 1 << (choice & 7))
+    }
+
     /// The machine has no power.
     pub(super) fn lose_power(&self) {
         self.exchange.lose_power();
+        self.shadow.crash();
         self.outside.crash();
     }
 

@@ -126,6 +126,10 @@ impl World<'_> {
         let confirmed = exchange.control().confirmed(log);
         let (dir, hot) = (exchange.facts.day.clone(), exchange.day.hot_dir().to_path_buf());
         self.die(20_000_000, Happening::Crashed);
+        // A quarter of the time a snapshot instead, where there is one.
+        if choice >> 62 == 0 && self.host.damage_snapshot(&dir, choice) {
+            return self.note(|_| "a snapshot is damaged".into());
+        }
         let Some(damage) =
             self.host.damage(log, (&dir, &hot), confirmed, self.plan.segment_bytes, choice)
         else {

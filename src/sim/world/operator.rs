@@ -28,6 +28,11 @@ impl World<'_> {
     /// Looks at the alarms.
     pub(super) fn operate(&mut self) {
         self.end_day_when_served();
+        if self.shadow.is_some() && self.chance.percent(1) {
+            self.note(|_| "the shadow dies".into());
+            self.kill_shadow();
+        }
+        self.start_shadow();
         let Some(exchange) = &self.exchange else { return };
         match exchange.status().mode() {
             Mode::Normal => {}
