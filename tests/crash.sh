@@ -14,7 +14,8 @@ rate=${RATE:-20000}
 round() {
     local level=$1 kills=$2 SEED=$3 i began pause
     RANDOM=$SEED
-    venue_make "$level" 16 20
+    # Snapshots so often that starts find none, one, or one that was being written.
+    SNAPSHOT_SECONDS=2 venue_make "$level" 16 20
     exchange_start
     exchange_ready
     feed_start SUB1
@@ -45,6 +46,9 @@ round() {
         fi
         below 1000
         pause_ms $((200 + RANDOM_NUMBER))
+        if [ $((i % 8)) = 4 ]; then
+            kill -9 $(shadow_pid || true) 2>/dev/null || true
+        fi
     done
     # The way an operator ends it.
     exchange_stop

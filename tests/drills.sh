@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a host does to a venue: a full disk, a frozen one, one that may not be written, memory files that
-# vanish, a second venue on the same data. Under flow, each against the evidence of brokers and subscribers.
+# vanish, a second venue on the same data, a shadow that dies. Under flow, each against the evidence of brokers and subscribers.
 # Disks are small mounts of this script: it needs root.
 #
 #   tests/drills.sh                all
@@ -193,9 +193,31 @@ close_frozen() {
     rm -rf "$venue" "$hot"
 }
 
+# The shadow dies: another one is started; the exchange and its brokers notice nothing. The exchange dies: the
+# shadow goes with it, and the next start takes the snapshot.
+shadow_dies() {
+    SNAPSHOT_SECONDS=1 open_day memory
+    serve
+    local first second
+    first=$(shadow_pid)
+    kill -9 "$first"
+    another() { second=$(shadow_pid) && [ "$second" != "$first" ]; }
+    within 20 another
+    snapshot() { compgen -G "$(day_dir)/snapshot-*" >/dev/null; }
+    within 20 snapshot
+    exchange_kill
+    gone() { ! kill -0 "$second" 2>/dev/null; }
+    within 5 gone
+    exchange_start
+    exchange_ready
+    tail -n 1 "$venue/exchange.out" | grep -q '(0 of a snapshot)' && { echo "no snapshot was taken" >&2; exit 1; }
+    pause_ms 700
+    close_day "the shadow killed, then the exchange"
+}
+
 frozen_memory() { frozen memory; }
 frozen_disk() { frozen disk; }
 
-for drill in ${*:-second_venue memory_gone_disk memory_gone_memory read_only full_memory full_disk frozen_memory frozen_disk}; do
+for drill in ${*:-second_venue memory_gone_disk memory_gone_memory read_only full_memory full_disk frozen_memory frozen_disk shadow_dies}; do
     $drill
 done

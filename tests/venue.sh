@@ -87,6 +87,9 @@ price_pages_max = 256
 segment_mib = ${SEGMENT_MIB:-32}
 hot_segments_max = ${HOT_SEGMENTS:-16}
 
+[snapshot]
+every_seconds = ${SNAPSHOT_SECONDS:-15}
+
 [gateway]
 listen = \"127.0.0.1:$gateway\"
 
@@ -182,6 +185,9 @@ exchange_refused() { # pattern
     fi
     echo "  refused: $(tail -n 1 "$venue/refused.err" | cut -c1-200)"
 }
+
+# The process beside the exchange that writes snapshots; fails when there is none.
+shadow_pid() { pgrep -P "$exchange" -f ' shadow '; }
 
 exchange_alive() {
     kill -0 "$exchange" 2>/dev/null || { echo "the exchange ended by itself:" >&2; tail -n 5 "$venue/exchange.err" >&2; return 1; }

@@ -36,7 +36,7 @@ struct Order {
 /// One session's evidence.
 pub struct BrokerFile {
     pub path: PathBuf,
-    /// Client sequence of `messages[0]`.
+    /// Client sequence of `messages[0]`; without any, of none.
     pub first_sequence: u64,
     pub messages: Vec<Message>,
     /// Number of the first report.
@@ -67,7 +67,7 @@ impl BrokerFile {
     ) -> anyhow::Result<BrokerFile> {
         let mut file = BrokerFile {
             path: path.to_path_buf(),
-            first_sequence: 0,
+            first_sequence: u64::MAX,
             messages: Vec::new(),
             first_report: 0,
             next_report: 0,

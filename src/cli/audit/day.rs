@@ -341,7 +341,10 @@ impl Auditor {
             {
                 may_act = session.applies(&head);
                 if may_act && let Some(file) = brokers.get_mut(&session.name) {
-                    applied(file, &session.name, &head, &body, told, faults);
+                    // Before this evidence begins, the session's messages are somebody else's.
+                    if !self.partial || head.client_seq >= file.first_sequence {
+                        applied(file, &session.name, &head, &body, told, faults);
+                    }
                 }
             }
             self.last = Some((record.seq, may_act));
