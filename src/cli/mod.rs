@@ -1,5 +1,7 @@
 //! Commands of the binary. Each file holds one: its arguments, its help with examples, its verb.
 
+#[cfg(feature = "planted-bugs")]
+mod bugs;
 mod audit;
 mod config;
 mod demo;

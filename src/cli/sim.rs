@@ -47,6 +47,14 @@ pub struct Arguments {
     /// Prints failing seeds as they are, without looking for smaller plans.
     #[arg(long)]
     no_shrink: bool,
+    /// Plants known faults one after the other; each must be found within 200 seeds.
+    #[cfg(feature = "planted-bugs")]
+    #[arg(long)]
+    bugs: bool,
+    /// Plants one of them while a seed runs alone.
+    #[cfg(feature = "planted-bugs")]
+    #[arg(long, requires = "seed")]
+    plant: Option<String>,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -55,6 +63,15 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let reduction = Reduction::parse(off.as_deref(), incidents.as_deref(), arguments.run_ms)
         .map_err(anyhow::Error::msg)?;
     sim::capture_panics();
+    #[cfg(feature = "planted-bugs")]
+    {
+        if arguments.bugs {
+            return super::bugs::run(arguments.first, arguments.jobs);
+        }
+        if let Some(name) = &arguments.plant {
+            anyhow::ensure!(super::bugs::plant(name), "{name}: no planted bug has this name");
+        }
+    }
     match arguments.seed {
         Some(seed) => one(seed, reduction),
         None => many(&arguments, &reduction),

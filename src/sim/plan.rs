@@ -169,9 +169,9 @@ fn network(dice: &mut Dice, plan: &Plan) -> NetworkFaults {
         to_repair: link(),
         from_repair: link(),
     };
-    // The feed and reports without a MAC have no other protection than UDP's checksum; the gateway
-    // must stand everything.
+    // The feed and order entry without a MAC have no other protection than UDP's checksum.
     faults.to_brokers.checked = !plan.has(Feature::PacketMac);
+    faults.to_gateway.checked = !plan.has(Feature::PacketMac);
     for link in [&mut faults.line_a, &mut faults.line_b, &mut faults.from_repair] {
         link.checked = true;
     }

@@ -12,6 +12,7 @@ mod journeys;
 mod ladder;
 mod lives;
 mod model;
+mod planted;
 mod restart;
 mod roll;
 mod snapshot;

@@ -85,7 +85,8 @@ impl BrokerActor {
             flow: Flow::new(plan, config, slot),
             seen,
             cancel_on_disconnect,
-            packet_mac: dice.percent(60) && plan.has(Feature::PacketMac),
+            // All or none: without it damaged datagrams must not get through to brokers.
+            packet_mac: plan.has(Feature::PacketMac),
             hoards: dice.percent(50) && cancel_on_disconnect && !plan.has(Feature::SmallTables),
             dice,
             journal: Journal { next_report: 1, ..Journal::default() },

@@ -5,11 +5,16 @@
 
 mod broker;
 mod flow;
+mod hostile;
+mod raw;
 mod subscriber;
 
 use super::observe::{Observers, Shared};
 use super::{Actor, Cast, Stage};
+use crate::sim::Feature;
 use broker::BrokerActor;
+use hostile::HostilePeer;
+use raw::RawClient;
 use subscriber::SubscriberActor;
 
 /// Everybody that the plan asks for.
@@ -18,10 +23,18 @@ pub fn cast(stage: &Stage<'_>) -> Cast {
     let Stage { plan, config, network } = *stage;
     let mut actors: Vec<Box<dyn Actor>> = Vec::new();
     for slot in 0..plan.brokers {
-        actors.push(Box::new(BrokerActor::new(plan, config, network, slot, seen.clone())));
+        // With hostile peers about, the last of several members has no library.
+        let raw = plan.has(Feature::Hostile) && slot > 1 && slot + 1 == plan.brokers;
+        actors.push(match raw {
+            true => Box::new(RawClient::new(plan, config, network, slot)),
+            false => Box::new(BrokerActor::new(plan, config, network, slot, seen.clone())),
+        });
     }
     for index in 0..plan.subscribers {
         actors.push(Box::new(SubscriberActor::new(plan, network, index, seen.clone())));
+    }
+    for index in 0..plan.hostile {
+        actors.push(Box::new(HostilePeer::new(plan, network, index)));
     }
     let observer = Box::new(Observers::new(plan, config, seen));
     Cast { actors, observer }

@@ -16,6 +16,7 @@ use crate::exchange::genesis::Genesis;
 use crate::sim::{GATEWAY, GROUP_A, GROUP_B, REPAIR};
 use crate::store::DayView;
 use crate::types::*;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const MS: u64 = 1_000_000;
@@ -59,6 +60,14 @@ pub struct DayWatch {
     delivered: Vec<Delivered>,
     concluded: Vec<Concluded>,
     over: bool,
+    /// Messages sequenced since the last check.
+    arrived: Vec<(u64, MessageHead)>,
+    /// Most messages that anybody asked to be repaired from a number on.
+    asked: BTreeMap<(std::net::SocketAddrV4, u64), u16>,
+}
+
+fn shifted(number: u64, byte: &u8) -> u64 {
+    number << 8 | *byte as u64
 }
 
 /// What a day's watch must know beforehand.
@@ -100,6 +109,8 @@ impl DayWatch {
             delivered: Vec::new(),
             concluded: Vec::new(),
             over: false,
+            arrived: Vec::new(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -122,6 +133,16 @@ impl DayWatch {
     /// The gateway received a datagram.
     pub fn received(&mut self, from: std::net::SocketAddrV4, bytes: &[u8], at: Nanos) {
         self.upstream.received(from, bytes, at);
+    }
+
+    /// The repair service received a datagram.
+    pub fn asked(&mut self, from: std::net::SocketAddrV4, bytes: &[u8]) {
+        if let Some((head, blocks)) = super::bytes::packet(bytes)
+            && blocks.is_empty()
+        {
+            let most = self.asked.entry((from, head.sequence)).or_insert(0);
+            *most = head.count.max(*most);
+        }
     }
 
     /// The exchange sent a datagram.
@@ -157,6 +178,7 @@ impl DayWatch {
         self.read_commands(view, faults);
         self.read_events(view, faults);
         self.judge_sent(now, faults);
+        self.judge_duplicates(faults);
         if end {
             self.ledger.digest_now();
         }
@@ -172,6 +194,9 @@ impl DayWatch {
         }
         if end {
             feed.finish(faults);
+            if self.ledger.naive().is_some_and(|naive| naive.continue_wanted()) {
+                faults.add("a mass cancel was not finished", String::new());
+            }
             if self.ledger.owed() > 0 {
                 let what = format!("{} events are missing", self.ledger.owed());
                 faults.add("the event log does not say what the commands make", what);
@@ -215,10 +240,13 @@ impl DayWatch {
             _ => None,
         });
         match command {
-            Command::Message(head, body) => match self.upstream.check_message(head, body) {
-                Err(what) => faults.add(rule, format!("command {seq}: {what}")),
-                Ok(well_formed) => self.judge_verdict(seq, head, well_formed, faults),
-            },
+            Command::Message(head, body) => {
+                self.arrived.push((seq, *head));
+                match self.upstream.check_message(head, body) {
+                    Err(what) => faults.add(rule, format!("command {seq}: {what}")),
+                    Ok(well_formed) => self.judge_verdict(seq, head, well_formed, faults),
+                }
+            }
             Command::Login(login) => {
                 let slot = login.session.0 as usize;
                 let Some(key) = self.keys.get(slot).copied() else {
@@ -258,6 +286,18 @@ impl DayWatch {
             }
             Command::EndOfDay => self.over = true,
             _ => {}
+        }
+    }
+
+    /// What was said to be applied is not sequenced again: a replay flood fills no log.
+    fn judge_duplicates(&mut self, faults: &mut Faults) {
+        for (seq, head) in std::mem::take(&mut self.arrived) {
+            let Some(session) = self.sessions.get(head.session.0 as usize) else { continue };
+            let applied = session.said_applied(head.received);
+            if self.clocks_agree && head.client_seq <= applied {
+                let what = format!("command {seq}: {head:?}, K had said {applied}");
+                faults.add("a duplicate reached the log", what);
+            }
         }
     }
 
@@ -312,8 +352,8 @@ impl DayWatch {
     fn judge_tick(&mut self, seq: u64, time: Nanos, faults: &mut Faults) {
         if let Some(last) = self.last_tick.replace(time) {
             let gap = time.since(last);
-            let late = gap > TICK_NS + SLACK_NS && self.clocks_agree && !faults.excused(last, time);
-            if gap + SLACK_NS < TICK_NS && !faults.excused(last, time) || late {
+            let out = gap + SLACK_NS < TICK_NS || gap > TICK_NS + SLACK_NS;
+            if out && self.clocks_agree && !faults.excused(last, time) {
                 faults.add("a tick is out of time", format!("command {seq}: {} us", gap / 1_000));
             }
         }
@@ -349,9 +389,13 @@ impl DayWatch {
             if s.local == GATEWAY {
                 let disk = self.disk;
                 let owner = self.sessions.iter_mut().position(|w| w.on_sent(s, disk, faults));
-                let sequenced = s.bytes.get(10..18).is_some_and(|n| n != [0; 8]);
-                if let Some(slot) = owner.filter(|_| sequenced) {
-                    to_sessions[slot].push((s.at, with_messages));
+                let head = s.bytes.get(10..20).unwrap_or(&[0; 10]);
+                let sequence = head[..8].iter().fold(0, shifted);
+                let count = head[8..].iter().fold(0, shifted);
+                if let Some(slot) = owner.filter(|_| sequence != 0)
+                    && let Some(new) = self.sessions[slot].brings(sequence, count as u16)
+                {
+                    to_sessions[slot].push((s.at, new));
                 }
                 continue;
             }
@@ -362,6 +406,15 @@ impl DayWatch {
                 _ if s.local == REPAIR => FeedPath::Repair,
                 _ => continue,
             };
+            if path == FeedPath::Repair
+                && let Some((head, blocks)) = super::bytes::packet(&s.bytes)
+            {
+                let asked = self.asked.get(&(s.peer, head.sequence)).copied().unwrap_or(0);
+                if blocks.len() > asked as usize {
+                    let what = format!("{} got {} from {}", s.peer, blocks.len(), head.sequence);
+                    faults.at("more was repaired than was asked for", what, s.at);
+                }
+            }
             if feed.on_sent(s, path, self.disk, faults) && path != FeedPath::Repair {
                 to_feed.push((s.at, path == FeedPath::B, with_messages));
             }

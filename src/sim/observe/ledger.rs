@@ -192,7 +192,7 @@ impl Ledger {
                 return first..=first - 1;
             }
         };
-        let mut at = 0u64;
+        let (mut at, mut time_before) = (0u64, Nanos(0));
         loop {
             let record = match reader.next() {
                 Ok(Some(record)) => record,
@@ -203,6 +203,11 @@ impl Ledger {
                 }
             };
             at += 1;
+            if time_before > record.time {
+                let what = format!("{name} {at}: {} after {}", record.time.0, time_before.0);
+                faults.add("time in a log runs back", what);
+            }
+            time_before = record.time;
             if record.seq.0 != at {
                 let got = record.seq.0;
                 faults.add("log numbers leave a gap", format!("{name}: expected {at}, got {got}"));

@@ -29,12 +29,13 @@ pub use seen::{DIGEST_EVERY, Shared};
 
 use super::plan::What;
 use super::{
-    EXCHANGE, Evidence, Feature, GATEWAY, Happening, Observer, Plan, Tap, Violation, When,
+    EXCHANGE, Evidence, Feature, GATEWAY, Happening, Observer, Plan, REPAIR, Tap, Violation, When,
 };
 use crate::config::{Config, Durability, Schedule};
 use crate::types::*;
 use day::{DayWatch, Scene};
 use std::net::SocketAddrV4;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A datagram that the exchange sent.
 pub struct Sent {
@@ -57,6 +58,8 @@ pub struct Faults {
     now: Nanos,
     /// The venue, or a part of it, stood still on purpose: from, until.
     excuses: Vec<(Nanos, Nanos)>,
+    /// The exchange is down.
+    down_since: Option<Nanos>,
 }
 
 /// More of one check say nothing more.
@@ -77,7 +80,8 @@ impl Faults {
 
     /// True when being late between `from` and `until` is nobody's fault.
     pub fn excused(&self, from: Nanos, until: Nanos) -> bool {
-        self.excuses.iter().any(|&(begin, end)| begin <= until && from <= end)
+        self.down_since.is_some_and(|since| since <= until)
+            || self.excuses.iter().any(|&(begin, end)| begin <= until && from <= end)
     }
 }
 
@@ -86,7 +90,6 @@ pub struct Observers {
     scene: Scene,
     days: Vec<DayWatch>,
     current: Option<usize>,
-    down_since: Option<Nanos>,
     seen: Shared,
     faults: Faults,
     /// Stalls of the plan: ns after the start, for how long.
@@ -125,7 +128,6 @@ impl Observers {
             scene,
             days: Vec::new(),
             current: None,
-            down_since: None,
             seen,
             faults: Faults::default(),
             stalls: stalls.collect(),
@@ -154,7 +156,7 @@ impl Observers {
             self.days.len() - 1
         });
         self.current = Some(at);
-        let down = self.down_since.take().unwrap_or(now);
+        let down = self.faults.down_since.take().unwrap_or(now);
         self.faults.excuses.push((down, now.plus(AFTER_STALL_NS / 10)));
         for (received, sent) in std::mem::take(&mut self.early) {
             match received {
@@ -172,10 +174,10 @@ impl Observer for Observers {
                 self.begin(day, now);
             }
             Happening::Crashed | Happening::Stopped | Happening::PowerLost => {
-                self.down_since.get_or_insert(now);
+                self.faults.down_since.get_or_insert(now);
             }
             Happening::MemoryLost { day } => {
-                self.down_since.get_or_insert(now);
+                self.faults.down_since.get_or_insert(now);
                 self.days.retain(|d| d.dir != *day);
                 self.current = None;
             }
@@ -186,6 +188,11 @@ impl Observer for Observers {
     fn on_datagram(&mut self, tap: &Tap<'_>, now: Nanos) {
         debug_assert_eq!(*tap.local.ip(), EXCHANGE);
         if !tap.sent {
+            if tap.local == REPAIR
+                && let Some(day) = self.day()
+            {
+                day.asked(tap.peer, tap.bytes);
+            }
             if tap.local == GATEWAY {
                 match self.day() {
                     Some(day) => day.received(tap.peer, tap.bytes, now),
@@ -216,6 +223,10 @@ impl Observer for Observers {
             }
         }
         let Some(at) = self.current else { return Vec::new() };
+        if self.faults.down_since.is_some() {
+            // Its word is judged when it is back, or given up.
+            return Vec::new();
+        }
         let faults = &mut self.faults;
         {
             let mut seen = self.seen.borrow_mut();
@@ -241,7 +252,17 @@ impl Observer for Observers {
                 continue;
             }
             match (evidence.open)(&day.dir) {
-                Ok(view) => day.check(&view, when == When::End, now, faults),
+                Ok(view) => {
+                    // The models assert what must hold; so does whoever reads a damaged log.
+                    let end = when == When::End;
+                    let judged =
+                        catch_unwind(AssertUnwindSafe(|| day.check(&view, end, now, faults)));
+                    if let Err(payload) = judged {
+                        let text = payload.downcast_ref::<&str>().map(|t| t.to_string());
+                        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+                        faults.add("a model panicked", text.unwrap_or_default());
+                    }
+                }
                 Err(error) => {
                     let what = format!("{}: {error}", day.dir.display());
                     faults.add("a day cannot be opened", what);

@@ -42,6 +42,10 @@ pub struct SessionWatch {
     last_urn: u32,
     last_executed: u64,
     rhythm: Rhythm,
+    /// Highest report that left: what is not above it is sent again.
+    left: u64,
+    /// What each K said was applied, and when.
+    said: Vec<(Nanos, u64)>,
     ended: bool,
 }
 
@@ -61,6 +65,8 @@ impl SessionWatch {
             last_urn: 0,
             last_executed: 0,
             rhythm: Rhythm::default(),
+            left: 0,
+            said: Vec::new(),
             ended: false,
         }
     }
@@ -129,6 +135,8 @@ impl SessionWatch {
     }
 
     fn log_in(&mut self, m: &LoggedIn, event: &Event, time: Nanos) {
+        // What is below comes only when it is asked for.
+        self.left = self.left.max(m.next_report.saturating_sub(1));
         if let Some(before) = self.logins.last_mut() {
             before.until = before.until.min(time);
         }
@@ -154,6 +162,18 @@ impl SessionWatch {
     pub fn binding(&self, at: Nanos) -> Option<(u32, u64, Nanos)> {
         let login = self.bound(at)?;
         Some((login.event.generation, login.event.dead_time_ms as u64 * 1_000_000, login.from))
+    }
+
+    /// Whether a datagram of this session brings reports that left for the first time; `None`: only
+    /// such as left before. Call it once for each, in order.
+    pub fn brings(&mut self, sequence: u64, count: u16) -> Option<bool> {
+        if count == 0 || count == 0xFFFF {
+            return Some(false);
+        }
+        let last = sequence.saturating_add(count as u64 - 1);
+        let new = last > self.left;
+        self.left = self.left.max(last);
+        new.then_some(true)
     }
 
     /// The exchange sent something under this session's name or one of its tokens. False: it is not
@@ -213,7 +233,7 @@ impl SessionWatch {
     }
 
     fn on_own_block(
-        &self,
+        &mut self,
         block: &[u8],
         token: &[u8],
         sent: &Sent,
@@ -227,6 +247,7 @@ impl SessionWatch {
         match block {
             [b'K', ..] if block.len() == 21 => {
                 let place = (u64_at(1), u64_at(9));
+                self.said.push((sent.at, place.0));
                 match self.places.get(&place) {
                     Some(&command) => self.committed(command, sent, disk, "K", faults),
                     None => {
@@ -282,6 +303,12 @@ impl SessionWatch {
         }
     }
 
+    /// Client sequence that a K had said to be applied before `at`.
+    pub fn said_applied(&self, at: Nanos) -> u64 {
+        let before = self.said.partition_point(|said| said.0 < at);
+        before.checked_sub(1).map_or(0, |last| self.said[last].1)
+    }
+
     /// A message that a broker took for concluded; false = it was not.
     pub fn was_refused(&self, sequence: u64) -> bool {
         self.refused.contains(&sequence)
@@ -309,6 +336,7 @@ impl SessionWatch {
 
     /// The exchange was away: silence until now is nobody's fault.
     pub fn excuse(&mut self, now: Nanos) {
+        self.left = self.left.max(self.reports.told());
         self.rhythm.excuse(now);
     }
 }

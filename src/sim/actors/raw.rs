@@ -1,0 +1,325 @@
+//! A raw client: a member with a right key and no library, who sends whatever bytes he likes.
+//!
+//! Consumes H, A and K; produces logins, orders, blocks that are none, duplicates with the same and
+//! with other contents, gaps, jumps, numbers near 2^64, old tokens, huge references, wrong logoffs
+//! and requests. What the exchange makes of it is judged by the observers.
+
+use super::flow::{Flow, Wish};
+use crate::broker::{NewOrder, TimeInForce};
+use crate::config::Config;
+use crate::net::{MemoryNetwork, MemoryPort, Port};
+use crate::sim::plan::Plan;
+use crate::sim::{Actor, Dice, GATEWAY, Tally, broker_host};
+use crate::types::*;
+use crate::wire::mold::{Header, PacketBuilder};
+use crate::wire::ouch::{Appendage, Cancel, Enter, INBOUND_BYTES_MAX, Inbound, Replace};
+use crate::wire::session::{Accepted, Applied, Challenge, Login, VERSION};
+use std::net::SocketAddrV4;
+
+const MS: u64 = 1_000_000;
+
+/// See the module's head.
+pub struct RawClient {
+    slot: usize,
+    user: User,
+    key: [u8; 32],
+    network: MemoryNetwork,
+    flow: Flow,
+    dice: Dice,
+    port: Option<MemoryPort>,
+    nonce: [u8; 16],
+    login: Option<Login>,
+    token: Option<Token>,
+    old_token: Token,
+    downstream: SessionName,
+    /// Next client sequence, as far as he cares.
+    next: u64,
+    urn: u32,
+    last_block: Vec<u8>,
+    lives: u64,
+    next_send: Nanos,
+    next_login: Nanos,
+    quiet: bool,
+    tally: Tally,
+}
+
+impl RawClient {
+    /// The member of session `slot`.
+    pub fn new(plan: &Plan, config: &Config, network: &MemoryNetwork, slot: usize) -> RawClient {
+        RawClient {
+            slot,
+            user: config.sessions[slot].spec.user,
+            key: config.sessions[slot].key,
+            network: network.clone(),
+            flow: Flow::new(plan, config, slot),
+            dice: Dice::new(plan.seed, &format!("raw {slot}")),
+            port: None,
+            nonce: [0; 16],
+            login: None,
+            token: None,
+            old_token: Token::BLANK,
+            downstream: SessionName::BLANK,
+            next: 1,
+            urn: 1,
+            last_block: Vec::new(),
+            lives: 0,
+            next_send: Nanos(0),
+            next_login: Nanos(0),
+            quiet: false,
+            tally: Tally::default(),
+        }
+    }
+
+    fn receive(&mut self, now: Nanos) -> usize {
+        let Some(mut port) = self.port.take() else { return 0 };
+        let mut own = Vec::new();
+        let received = port.receive(|bytes, _| {
+            // Own blocks only; reports are not his concern.
+            if let Some(block) = bytes.get(22..).filter(|_| bytes[10..18] == [0; 8]) {
+                own.push(block.to_vec());
+            }
+        });
+        for block in own {
+            if let (Some(h), Some(login)) = (Challenge::read(&block), &self.login) {
+                let login = Login { server_nonce: h.server_nonce, ..*login };
+                let signed = login.signed(&self.key, GATEWAY.ip().octets(), GATEWAY.port());
+                send(&mut port, SessionName::BLANK, 0, &[&signed]);
+            } else if let Some(a) = Accepted::read(&block) {
+                if a.client_nonce == self.nonce && Some(a.token) != self.token {
+                    self.old_token = self.token.unwrap_or(Token::BLANK);
+                    self.token = Some(a.token);
+                    self.downstream = a.downstream;
+                    self.next = a.applied + 1;
+                    self.urn = a.next_urn.max(1);
+                    self.tally.logins += 1;
+                    self.next_login = now.plus(self.dice.between(400, 6_000) * MS);
+                }
+            } else if let Some(k) = Applied::read(&block)
+                && self.dice.percent(50)
+            {
+                self.next = self.next.max(k.applied.saturating_add(1));
+            }
+        }
+        self.port = Some(port);
+        received
+    }
+
+    fn begin_login(&mut self, now: Nanos) {
+        self.dice.draw().to_be_bytes().iter().chain(&[7; 8]).zip(&mut self.nonce).for_each(
+            |(byte, place)| {
+                *place = *byte;
+            },
+        );
+        let login = Login {
+            version: VERSION,
+            flags: self.dice.below(2) as u8,
+            user: self.user,
+            wanted: SessionName::BLANK,
+            next_report: 0,
+            dead_time_ms: self.dice.pick(&[0, 1, 1_500]),
+            time: now,
+            client_nonce: self.nonce,
+            server_nonce: [0; 16],
+            hmac: [0; 32],
+        };
+        self.login = Some(login);
+        self.next_login = now.plus(200 * MS);
+        if let Some(port) = &mut self.port {
+            send(port, SessionName::BLANK, 0, &[&login.bytes()]);
+        }
+    }
+
+    /// A block that a library would send, or nearly.
+    fn block(&mut self) -> Vec<u8> {
+        let mut out = vec![0; INBOUND_BYTES_MAX];
+        let urn = Urn(self.urn);
+        let message = match self.flow.wish(&mut self.dice, &[]) {
+            Wish::Enter(order) => {
+                self.urn = self.urn.saturating_add(1 + self.dice.below(3) as u32);
+                self.tally.orders += 1;
+                Inbound::Enter(self.enter(&order, urn))
+            }
+            _ if self.dice.percent(30) => Inbound::Replace(Replace {
+                old_urn: Urn(self.dice.between(1, self.urn as u64) as u32),
+                urn,
+                quantity: Quantity(self.dice.below(100) as u32),
+                price: 100_000,
+                tif: self.dice.pick(b"0003X"),
+                display: self.dice.pick(b"YYYNQ"),
+                iso: self.dice.pick(b"NNNY"),
+                cl_ord_id: ClOrdId::BLANK,
+            }),
+            _ => Inbound::Cancel(Cancel {
+                urn: Urn(self.dice.between(1, self.urn as u64) as u32),
+                quantity: Quantity(self.dice.below(20) as u32),
+            }),
+        };
+        let len = message.encode(&mut out);
+        out.truncate(len);
+        match self.dice.below(12) {
+            0 => out.truncate(self.dice.below(len as u64) as usize),
+            1 => out[0] = self.dice.pick(b"ZAKNq\0"),
+            2 => out.extend([3, 9, 9]),
+            3 => {
+                let at = self.dice.below(len as u64) as usize;
+                out[at] = self.dice.draw() as u8;
+            }
+            _ => {}
+        }
+        out
+    }
+
+    fn enter(&mut self, order: &NewOrder, urn: Urn) -> Enter {
+        let mut odd = |usual: u8, others: &[u8]| {
+            if self.dice.percent(6) { self.dice.pick(others) } else { usual }
+        };
+        let side = odd(order.side.letter(), b"TE?");
+        let (display, iso, cross) = (odd(b'Y', b"NA"), odd(b'N', b"Y"), odd(b'N', b"O"));
+        let tif = if order.tif == TimeInForce::Day { b'0' } else { b'3' };
+        let tif = odd(tif, b"56");
+        Enter {
+            urn,
+            side,
+            quantity: order.quantity,
+            symbol: order.symbol,
+            price: u64::from(order.price.0) + (self.dice.percent(2) as u64) * (1 << 33),
+            tif,
+            display,
+            capacity: order.capacity,
+            iso,
+            cross,
+            cl_ord_id: order.cl_ord_id,
+            appendage: Appendage {
+                account: order.account,
+                min_quantity: order.min_quantity.map(|q| q.0),
+            },
+        }
+    }
+
+    fn mischief(&mut self) {
+        let Some(token) = self.token else { return };
+        let block = self.block();
+        let mut sequence = self.next;
+        let mut session = token;
+        match self.dice.below(24) {
+            // The same number again: same bytes, or others.
+            0 => sequence = self.next.saturating_sub(1).max(1),
+            1 => {
+                let again = std::mem::take(&mut self.last_block);
+                sequence = self.next.saturating_sub(1).max(1);
+                self.put(session, sequence, &[&again]);
+            }
+            2 => sequence = self.next + self.dice.between(1, 6),
+            3 => sequence = self.next + 65_536 + self.dice.below(3),
+            4 => sequence = u64::MAX - self.dice.below(3),
+            5 => session = self.old_token,
+            6 => self.urn = self.urn.max(u32::MAX - 40),
+            roll @ (7 | 8) => {
+                let count = if roll == 7 { 0 } else { 0xFFFF };
+                let next = self.next + self.dice.below(3);
+                return self.head(token, next, count);
+            }
+            9 => {
+                let count = self.dice.between(1, 0xFFFE) as u16;
+                let first = self.dice.between(0, 60);
+                return self.head(self.downstream, first, count);
+            }
+            10 => sequence = 0,
+            11 => {
+                let all: Vec<Vec<u8>> =
+                    (0..self.dice.between(2, 12)).map(|_| self.block()).collect();
+                let all: Vec<&[u8]> = all.iter().map(|b| &b[..]).collect();
+                self.put(session, sequence, &all);
+                self.next += all.len() as u64;
+                return;
+            }
+            _ => {}
+        }
+        self.put(session, sequence, &[&block]);
+        if session == token && sequence >= self.next && sequence - self.next <= 6 {
+            self.next = sequence + 1;
+        }
+        self.last_block = block;
+    }
+
+    fn put(&mut self, session: SessionName, sequence: u64, blocks: &[&[u8]]) {
+        if let Some(port) = &mut self.port {
+            send(port, session, sequence, blocks);
+        }
+    }
+
+    fn head(&mut self, session: SessionName, sequence: u64, count: u16) {
+        if let Some(port) = &mut self.port {
+            port.send(GATEWAY, |out| Header { session, sequence, count }.write(out));
+        }
+    }
+}
+
+fn send(port: &mut MemoryPort, session: SessionName, sequence: u64, blocks: &[&[u8]]) {
+    port.send(GATEWAY, |out| {
+        let mut packet = PacketBuilder::new(out, session, sequence);
+        for block in blocks {
+            packet.push_bytes(block);
+        }
+        packet.finish()
+    });
+}
+
+impl Actor for RawClient {
+    fn name(&self) -> String {
+        format!("raw client {}", self.slot)
+    }
+
+    fn step(&mut self, now: Nanos) -> usize {
+        let mut done = self.receive(now);
+        if !self.quiet {
+            if now >= self.next_login {
+                self.begin_login(now);
+                done += 1;
+            }
+            if now >= self.next_send {
+                for _ in 0..self.dice.between(1, 4) {
+                    self.mischief();
+                }
+                self.next_send = now.plus(self.dice.between(5, 60) * MS);
+                done += 1;
+            }
+        }
+        if let Some(port) = &mut self.port {
+            port.flush();
+        }
+        done
+    }
+
+    fn wake(&self) -> Nanos {
+        if self.quiet { Nanos(u64::MAX) } else { self.next_send.min(self.next_login) }
+    }
+
+    fn crash(&mut self) {
+        self.port = None;
+        self.token = None;
+    }
+
+    fn restart(&mut self, now: Nanos) {
+        self.crash();
+        self.lives += 1;
+        let address =
+            SocketAddrV4::new(broker_host(self.slot), 5_000 + (self.lives % 20_000) as u16);
+        self.port = Some(self.network.bind(address).expect("each life has a port of its own"));
+        self.next_login = now.plus(MS);
+        self.next_send = now.plus(20 * MS);
+    }
+
+    fn quiesce(&mut self) {
+        self.quiet = true;
+    }
+
+    fn unfinished(&self) -> Option<String> {
+        None
+    }
+
+    fn tally(&self, tally: &mut Tally) {
+        tally.orders += self.tally.orders;
+        tally.logins += self.tally.logins;
+    }
+}
