@@ -1,7 +1,8 @@
 //! `rialto mirror` (not in the help): a subscriber in a process of its own, for the demo and suites.
 //!
 //! Sees nothing but the multicast lines and repair. Rebuilds the books, and on "until N" on its
-//! standard input goes on to message N - 1, writes down what it saw and ends.
+//! standard input goes on to message N - 1, writes down what it saw and ends. With `--sessions N` it
+//! follows the feed through N days and ends with the last one's end.
 
 use anyhow::Context;
 use clap::Args;
@@ -42,14 +43,94 @@ pub struct Arguments {
     /// Write the distinct best-quote states of the first symbol
     #[arg(long)]
     quotes: bool,
+    /// End with the end of so many sessions
+    #[arg(long, default_value_t = u64::MAX)]
+    sessions: u64,
 }
 
 struct Listener {
     mirror: BookMirror,
     /// CRC-32C over every message in order: evidence that none was changed.
     checksum: u32,
+    sessions: SessionLog,
     seen: Seen,
     error: Option<String>,
+}
+
+/// What each session of a feed was, in order.
+#[derive(Default)]
+pub(in crate::cli) struct SessionLog(pub Vec<SessionSeen>);
+
+/// One session as a subscriber had it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(in crate::cli) struct SessionSeen {
+    /// Its name.
+    pub name: String,
+    /// Number of its first message.
+    pub first: u64,
+    /// Messages.
+    pub messages: u64,
+    /// CRC-32C over them.
+    pub checksum: u32,
+    /// Its end came, and with it the next number.
+    pub end: Option<u64>,
+}
+
+impl SessionLog {
+    /// Another session begins.
+    pub fn begin(&mut self, name: SessionName) {
+        self.0.push(SessionSeen { name: name.text(), ..SessionSeen::default() });
+    }
+
+    /// The next message.
+    pub fn message(&mut self, sequence: u64, payload: &[u8]) {
+        let Some(last) = self.0.last_mut() else { return };
+        if last.messages == 0 {
+            last.first = sequence;
+        }
+        last.messages += 1;
+        last.checksum = crc32c::crc32c_append(last.checksum, payload);
+    }
+
+    /// The session's end.
+    pub fn end(&mut self, next: u64) {
+        if let Some(last) = self.0.last_mut() {
+            last.end = Some(next);
+        }
+    }
+
+    /// How many have ended.
+    pub fn ended(&self) -> u64 {
+        self.0.iter().filter(|s| s.end.is_some()).count() as u64
+    }
+
+    /// For a file.
+    fn json(&self) -> serde_json::Value {
+        let one = |s: &SessionSeen| {
+            serde_json::json!({
+                "name": s.name,
+                "first": s.first,
+                "messages": s.messages,
+                "checksum": s.checksum,
+                "end": s.end,
+            })
+        };
+        self.0.iter().map(one).collect()
+    }
+
+    /// Back from the file.
+    pub fn read(value: &serde_json::Value) -> Option<SessionLog> {
+        let one = |v: &serde_json::Value| {
+            Some(SessionSeen {
+                name: v["name"].as_str()?.to_string(),
+                first: v["first"].as_u64()?,
+                messages: v["messages"].as_u64()?,
+                checksum: v["checksum"].as_u64()? as u32,
+                end: v["end"].as_u64(),
+            })
+        };
+        value.as_array()?.iter().map(one).collect::<Option<Vec<_>>>().map(SessionLog)
+    }
 }
 
 /// What the mirror tells while it is built.
@@ -90,11 +171,21 @@ impl MirrorListener for Seen {
 impl FeedListener for Listener {
     fn on_message(&mut self, sequence: u64, payload: &[u8], end_of_packet: bool) {
         self.checksum = crc32c::crc32c_append(self.checksum, payload);
+        self.sessions.message(sequence, payload);
         if let Err(e) = self.mirror.apply(payload, end_of_packet, &mut self.seen)
             && self.error.is_none()
         {
             self.error = Some(format!("message {sequence}: {e}"));
         }
+    }
+
+    fn on_session(&mut self, session: SessionName) {
+        self.sessions.begin(session);
+        self.mirror.clear();
+    }
+
+    fn on_end(&mut self, next: u64) {
+        self.sessions.end(next);
     }
 }
 
@@ -124,8 +215,8 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         last_quote: [0; 4],
         states: 0,
     };
-    let mut listener =
-        Listener { mirror: BookMirror::new(1 << 16), checksum: 0, seen, error: None };
+    let (mirror, sessions) = (BookMirror::new(1 << 16), SessionLog::default());
+    let mut listener = Listener { mirror, checksum: 0, sessions, seen, error: None };
     println!("listening");
 
     let until = Arc::new(AtomicU64::new(u64::MAX));
@@ -144,7 +235,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     });
 
     let clock = SystemClock::new();
-    while feed.next() < until.load(Ordering::Acquire) {
+    while feed.next() < until.load(Ordering::Acquire) && listener.sessions.ended() < a.sessions {
         if feed.poll(clock.now(), &mut listener) == 0 {
             std::thread::sleep(Duration::from_micros(100));
         }
@@ -190,6 +281,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         "resting": mirror.open_orders(),
         "book_digest": format!("{:016x}", mirror.digest()),
         "checksum": listener.checksum,
+        "sessions": listener.sessions.json(),
         "error": listener.error,
     });
     let path = a.out.join("result.json");

@@ -6,7 +6,8 @@ use super::plan::{BROKERS, Plan, key, user};
 use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
 use rialto::broker::{
-    Broker, BrokerConfig, BrokerEvent, NewOrder, SendError, Settled, SettledBy, TimeInForce,
+    Broker, BrokerConfig, BrokerEvent, LoggedIn, NewOrder, OwnOrders, SendError, Settled,
+    SettledBy, TimeInForce,
 };
 use rialto::clock::{Clock, SystemClock};
 use rialto::flow::{FlowCommand, FlowOp};
@@ -70,6 +71,20 @@ struct Desk {
     rejected: Urn,
     /// Digest of every report in order: evidence held against the log at the end.
     reports: ReportDigest,
+    /// Of several days: what this one moved, the first login to it, whether it has ended.
+    own: OwnOrders,
+    login: Option<LoggedIn>,
+    ended: bool,
+}
+
+/// What a broker knows of a day that is over.
+pub struct DeskDay {
+    /// First login to it.
+    pub login: Option<LoggedIn>,
+    /// Every report of it.
+    pub reports: ReportDigest,
+    /// What its executions moved.
+    pub own: OwnOrders,
 }
 
 /// What a session was told: how many reports, and a checksum of their bytes in order.
@@ -98,6 +113,8 @@ pub struct Desks {
     clock: SystemClock,
     /// Rows say which resting order they should hit.
     recorded: bool,
+    /// Several days: what each moves is worked out, and orders after the end are let go.
+    days: bool,
     /// Figures.
     pub tally: Tally,
     /// Intended send time to answer, ns.
@@ -133,6 +150,9 @@ impl Desks {
                 ids: Vec::new(),
                 rejected: Urn(0),
                 reports: ReportDigest::default(),
+                own: OwnOrders::new(),
+                login: None,
+                ended: false,
             });
         }
         let symbols = plan.symbols.iter().filter_map(|s| Symbol::new(s)).collect();
@@ -142,6 +162,7 @@ impl Desks {
             symbols,
             clock,
             recorded,
+            days: plan.day_seconds > 0,
             tally: Tally::default(),
             latency: Histogram::new_with_bounds(1, 60_000_000_000, 3)?,
             expected: Vec::new(),
@@ -162,6 +183,29 @@ impl Desks {
             interrupt.check()?;
         }
         Ok(())
+    }
+
+    /// True when every broker has all of the day, which is over.
+    pub fn ended(&self) -> bool {
+        self.desks.iter().all(|d| d.ended)
+    }
+
+    /// Takes what is known of a day that is over, forgets it, and begins to log in to the next.
+    pub fn next_day(&mut self) -> Vec<DeskDay> {
+        self.orders.clear();
+        let close = |desk: &mut Desk| {
+            desk.broker.login();
+            desk.pending.clear();
+            (desk.first, desk.ended) = (1, false);
+            desk.ids.clear();
+            desk.rejected = Urn(0);
+            DeskDay {
+                login: desk.login.take(),
+                reports: std::mem::take(&mut desk.reports),
+                own: std::mem::take(&mut desk.own),
+            }
+        };
+        self.desks.iter_mut().map(close).collect()
     }
 
     /// Messages without an answer.
@@ -213,6 +257,7 @@ impl Desks {
         let sent = match result {
             Ok(sent) => sent,
             Err(SendError::WindowFull) => return Ok(false),
+            Err(SendError::NotLoggedIn) if self.days => return Ok(true),
             Err(e) => bail!("broker {} cannot send: {e}", user(index)),
         };
         let desk = &mut self.desks[index];
@@ -247,13 +292,16 @@ impl Desks {
 
     /// Takes what has arrived; returns how much it was.
     pub fn poll(&mut self) -> usize {
-        let Desks { desks, orders, tally, latency, expected, immediate, clock, .. } = self;
+        let Desks { desks, orders, tally, latency, expected, immediate, clock, days, .. } = self;
         let mut work = 0;
         for (index, desk) in desks.iter_mut().enumerate() {
-            let Desk { broker, pending, first, ids, rejected, reports } = desk;
+            let Desk { broker, pending, first, ids, rejected, reports, own, login, ended } = desk;
             work += broker.poll(clock.now(), |event| match event {
                 BrokerEvent::Report { report, .. } => {
                     reports.take(&report);
+                    if *days {
+                        own.apply(&report);
+                    }
                     match report {
                         Outbound::Accepted(a) => {
                             let id = ids.get(a.urn.0 as usize - 1);
@@ -285,6 +333,10 @@ impl Desks {
                         let _ = latency.record(clock.now().since(p.intended));
                     });
                 }
+                BrokerEvent::LoggedIn(l) => {
+                    login.get_or_insert(l);
+                }
+                BrokerEvent::EndOfDay => *ended = true,
                 _ => {}
             });
         }
@@ -301,6 +353,11 @@ fn conclude(
     tally: &mut Tally,
     mut time: impl FnMut(&Pending),
 ) {
+    if s.by == SettledBy::Withdrawn {
+        // The day ended before it: the last one first.
+        tally.not_applied += u64::from(pending.pop_back().is_some());
+        return;
+    }
     debug_assert_eq!(s.sequence, *first);
     let Some(message) = pending.pop_front() else { return };
     *first += 1;

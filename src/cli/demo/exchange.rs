@@ -47,7 +47,8 @@ impl Exchange {
         Ok(exchange)
     }
 
-    fn wait_ready(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
+    /// Waits until the day, or the next one, is ready.
+    pub fn wait_ready(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
         let mut looks = 0;
         loop {
             match self.lines.recv_timeout(Duration::from_millis(100)) {
@@ -74,6 +75,11 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// Name of the day.
+    pub fn day_name(&self) -> String {
+        self.day.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Ends the process and waits for its end.

@@ -30,8 +30,13 @@ pub struct Seen {
 }
 
 impl Judge {
-    /// Starts it and waits until it has joined the groups.
-    pub fn start(plan: &Plan, loss_ppm: u32, quotes: bool) -> anyhow::Result<Judge> {
+    /// Starts it and waits until it has joined the groups. `days`: it ends by itself with so many.
+    pub fn start(
+        plan: &Plan,
+        loss_ppm: u32,
+        quotes: bool,
+        days: Option<u64>,
+    ) -> anyhow::Result<Judge> {
         let out = plan.dir.join("mirror");
         let program = std::env::current_exe().context("find this program's file")?;
         let mut command = Command::new(program);
@@ -48,6 +53,9 @@ impl Judge {
         if quotes {
             command.arg("--quotes");
         }
+        if let Some(days) = days {
+            command.args(["--sessions", &days.to_string()]);
+        }
         let mut child = command.spawn().context("start the subscriber")?;
         let stdin = child.stdin.take().context("the subscriber's input")?;
         let mut lines = BufReader::new(child.stdout.take().context("the subscriber's output")?);
@@ -61,15 +69,24 @@ impl Judge {
     }
 
     /// Lets it go on to message `next - 1`, and reads what it wrote.
-    #[allow(clippy::disallowed_methods)] // a deadline of a tool, not time of the venue
     pub fn finish(mut self, next: u64, interrupt: &Interrupt) -> anyhow::Result<Seen> {
         writeln!(self.stdin, "until {next}")?;
         self.stdin.flush()?;
+        self.read(&format!("message {next} of the feed"), interrupt)
+    }
+
+    /// Waits for its last day's end, and reads what it wrote.
+    pub fn finish_days(self, interrupt: &Interrupt) -> anyhow::Result<Seen> {
+        self.read("the end of its last day", interrupt)
+    }
+
+    #[allow(clippy::disallowed_methods)] // a deadline of a tool, not time of the venue
+    fn read(mut self, wanted: &str, interrupt: &Interrupt) -> anyhow::Result<Seen> {
         let deadline = Instant::now() + Duration::from_secs(60);
         while self.child.try_wait()?.is_none() {
             if Instant::now() > deadline {
                 let _ = self.child.kill();
-                bail!("the subscriber did not reach message {next} of the feed within 60 s");
+                bail!("the subscriber did not reach {wanted} within 60 s");
             }
             interrupt.check()?;
             std::thread::sleep(Duration::from_millis(10));

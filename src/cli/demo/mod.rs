@@ -4,6 +4,7 @@
 //! subscribers on real sockets, one of them in a process that sees nothing but the multicast; runs
 //! order flow; then holds what subscribers and brokers saw against the exchange's own log.
 
+mod days;
 mod desks;
 mod exchange;
 mod expect;
@@ -39,7 +40,8 @@ use viewer::Viewer;
   rialto demo
   rialto demo --symbols 100 --rate 43000 --seconds 20 --json out.json
   rialto demo --data hour_commands.csv.gz --bbo hour_bbo.csv.gz --loss 0.05
-  rialto demo --crash 3                      kill -9 the exchange three times under flow")]
+  rialto demo --crash 3                      kill -9 the exchange three times under flow
+  rialto demo --days 2                       two trading days: what is carried, what starts anew")]
 pub struct Arguments {
     /// Recorded order flow in the command CSV format, gzip or plain: one order in flight, so that
     /// the order of arrival is the recorded one
@@ -60,6 +62,10 @@ pub struct Arguments {
     /// Length of the flow, seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
+    /// Trading days, each with the flow once: the exchange ends one and begins the next
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["data", "crash"],
+          value_parser = clap::value_parser!(u64).range(1..=30))]
+    days: u64,
     /// Seed of the synthetic flow and of losses
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -99,6 +105,9 @@ pub(super) fn terminate(child: &Child) -> std::io::Result<()> {
     }
 }
 
+/// A day of several lasts longer than its flow by this, seconds: logins, last answers.
+const DAY_SLACK: u64 = 4;
+
 /// Answers that may take this long are waited for at the end.
 const PATIENCE_NS: u64 = 15_000_000_000;
 
@@ -117,8 +126,12 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let interrupt = Interrupt::watch()?;
-    let plan = Plan::make(symbols, &a.durability)?;
-    let done = run_in(&a, rows, oracle, &plan, &interrupt);
+    let day_seconds = if a.days > 1 { a.seconds + DAY_SLACK } else { 0 };
+    let plan = Plan::make(symbols, &a.durability, day_seconds)?;
+    let done = match a.days {
+        1 => run_in(&a, rows, oracle, &plan, &interrupt),
+        _ => run_days(&a, &plan, &interrupt),
+    };
     if a.keep {
         say!("kept: {} and {}", plan.dir.display(), plan.hot.display());
     } else {
@@ -151,7 +164,7 @@ fn run_in(
     say!("path: udp on loopback (this release has no other)");
     // Subscribers first: then the first message of the day is no gap.
     let clock = SystemClock::new();
-    let judge = Judge::start(plan, a.loss, a.data.is_some())?;
+    let judge = Judge::start(plan, a.loss, a.data.is_some(), None)?;
     let viewer = Viewer::start(plan, clock, a.loss)?;
     let mut exchange = Exchange::start(plan, a.loss, interrupt)?;
     say!("exchange: {}", exchange.ready);
@@ -227,6 +240,54 @@ fn run_in(
         eprintln!("FAULT: {fault}");
     }
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Several days, one after the other, in one process of the exchange.
+fn run_days(a: &Arguments, plan: &Plan, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+    say!("rialto demo: a stock exchange over {} days, four brokers and two subscribers", a.days);
+    say!("path: udp on loopback (this release has no other)");
+    let clock = SystemClock::new();
+    let judge = Judge::start(plan, a.loss, false, Some(a.days))?;
+    let viewer = Viewer::start(plan, clock, a.loss)?;
+    let mut exchange = Exchange::start(plan, a.loss, interrupt)?;
+    let mut desks = Desks::new(plan, clock, a.loss, false)?;
+    let mut crashes = Crashes::new(a, &clock, interrupt.clone());
+    let mut days = Vec::new();
+    for day in 0..a.days {
+        if day > 0 {
+            exchange.wait_ready(interrupt)?;
+        }
+        say!("exchange: day {}, {}", exchange.day_name(), exchange.ready);
+        desks.log_in(interrupt)?;
+        say!(
+            "flow: {} orders a second in {} symbols for {} s, seed {}",
+            grouped(a.rate),
+            a.symbols,
+            a.seconds,
+            a.seed + day
+        );
+        let before = desks.tally;
+        let options = SyntheticOptions::random_symbols(a.seed + day, a.symbols, a.rate, a.seconds);
+        let flow = Synthetic::new(&options)?;
+        open_loop(flow, &mut desks, &clock, &viewer, &mut exchange, &mut crashes)?;
+        let dir = exchange.day.clone();
+        let limit_ns = plan.day_seconds * 1_000_000_000 + PATIENCE_NS;
+        days.push(days::end(dir, &mut desks, before, &viewer, limit_ns, interrupt)?);
+        say!("exchange: day {} is over", exchange.day_name());
+    }
+    let seen = judge.finish_days(interrupt)?;
+    let viewed = viewer.finish_days(a.days, interrupt)?;
+    exchange.stop(Signal::Term)?;
+    let outcome = days::judge(plan, &days, &seen, &viewed)?;
+    outcome.print();
+    if let Some(path) = &a.json {
+        let text = format!("{:#}\n", outcome.json);
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    for fault in &outcome.faults {
+        eprintln!("FAULT: {fault}");
+    }
+    Ok(if outcome.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// Best-quote states of a file.

@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 /// Brokers of a demo, each a firm with one account and one session.
 pub const BROKERS: usize = 4;
 
+/// Opening cash of each, whole units; shares of every symbol; shares per order at most.
+pub const CASH: u64 = 100_000_000_000;
+pub const SHARES: u64 = 1_000_000_000;
+pub const QUANTITY_MAX: u32 = 500_000;
+
 /// Hot tier of both logs: a minute at 43,000 orders a second.
 const HOT_BYTES: u64 = 1 << 30;
 const SEGMENT_BYTES: u64 = 32 << 20;
@@ -29,6 +34,8 @@ pub struct Plan {
     pub config: PathBuf,
     /// Longest that a broker waits before it repeats: losses make round trips long, not the path.
     pub resend_max_ns: u64,
+    /// Seconds that a day lasts, of several; 0 = one day without end.
+    pub day_seconds: u64,
     /// Symbols, locate = index + 1.
     pub symbols: Vec<String>,
 }
@@ -45,7 +52,7 @@ pub fn key(broker: usize) -> [u8; 32] {
 
 impl Plan {
     /// Finds free ports, makes the directory and writes the configuration.
-    pub fn make(symbols: Vec<String>, durability: &str) -> anyhow::Result<Plan> {
+    pub fn make(symbols: Vec<String>, durability: &str, day_seconds: u64) -> anyhow::Result<Plan> {
         let id = std::process::id();
         let dir = std::env::temp_dir().join(format!("rialto-demo-{id}"));
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
@@ -69,6 +76,7 @@ impl Plan {
             groups: [group(1, line_a), group(2, line_b)],
             // Group commits of a slow disk take longer than any hop on loopback.
             resend_max_ns: if durability == "disk" { 1_000_000_000 } else { 5_000_000 },
+            day_seconds,
             symbols,
         };
         std::fs::write(&plan.config, plan.text(durability))
@@ -88,11 +96,13 @@ impl Plan {
         let _ = write!(
             t,
             "# Written by `rialto demo`.\n[venue]\nname = \"RIALTO\"\ndata = \"data\"\nhot = {:?}\n\
-             durability = \"{durability}\"\ntest_keys = true\n\n[capacity]\norders_max = 400000\n\
+             durability = \"{durability}\"\ntest_keys = true\n\
+             trial_day_seconds = {}\nlinger_seconds = 1\n\n[capacity]\norders_max = 400000\n\
              price_pages_max = 256\nsegment_mib = {}\nhot_segments_max = {}\n\n[gateway]\n\
              listen = \"{}\"\n\n[feed]\na = \"{}\"\nb = \"{}\"\nrepair = \"{}\"\n\
              repair_bytes_per_second = 50000000\n",
             self.hot,
+            self.day_seconds,
             SEGMENT_BYTES >> 20,
             HOT_BYTES / 2 / SEGMENT_BYTES,
             self.gateway,
@@ -108,7 +118,7 @@ impl Plan {
             let _ = write!(
                 t,
                 "\n[[firm]]\nname = \"{firm}\"\n\n[[account]]\nname = \"ACC{}\"\nfirm = \"{firm}\"\n\
-                 cash = \"100000000000.00\"\nshares = 1000000000\norder_quantity_max = 500000\n\n\
+                 cash = \"{CASH}.00\"\nshares = {SHARES}\norder_quantity_max = {QUANTITY_MAX}\n\n\
                  [[session]]\nuser = \"{user}\"\nfirm = \"{firm}\"\naccount = \"ACC{}\"\nkey = \"{}\"\n\
                  allow = [\"127.0.0.1\"]\nrate = 1000000\nburst = 1000000\n",
                 broker + 1,

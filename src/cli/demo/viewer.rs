@@ -3,6 +3,7 @@
 use super::desks::Tally;
 use super::interrupt::Interrupt;
 use super::plan::Plan;
+use crate::cli::mirror::SessionLog;
 use crate::cli::text::{grouped, money};
 use anyhow::bail;
 use rialto::clock::{Clock, SystemClock};
@@ -10,6 +11,7 @@ use rialto::net::{AnyPort, LossyPort, UdpPort};
 use rialto::subscriber::{
     BookMirror, Execution, FeedCounters, FeedHandler, FeedListener, FeedOptions, MirrorListener,
 };
+use rialto::types::SessionName;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ struct Shared {
     answered: AtomicU64,
     executions: AtomicU64,
     until: AtomicU64,
+    sessions: AtomicU64,
 }
 
 /// The thread and what it is told.
@@ -41,6 +44,8 @@ pub struct Viewed {
     pub counters: FeedCounters,
     /// Digest of the books.
     pub digest: u64,
+    /// The sessions it followed.
+    pub sessions: SessionLog,
     /// First contradiction in the feed.
     pub error: Option<String>,
 }
@@ -61,16 +66,27 @@ impl MirrorListener for Trades {
 struct Listener {
     mirror: BookMirror,
     trades: Trades,
+    sessions: SessionLog,
     error: Option<String>,
 }
 
 impl FeedListener for Listener {
     fn on_message(&mut self, sequence: u64, payload: &[u8], end_of_packet: bool) {
+        self.sessions.message(sequence, payload);
         if let Err(e) = self.mirror.apply(payload, end_of_packet, &mut self.trades)
             && self.error.is_none()
         {
             self.error = Some(format!("message {sequence}: {e}"));
         }
+    }
+
+    fn on_session(&mut self, session: SessionName) {
+        self.sessions.begin(session);
+        self.mirror.clear();
+    }
+
+    fn on_end(&mut self, next: u64) {
+        self.sessions.end(next);
     }
 }
 
@@ -91,6 +107,7 @@ impl Viewer {
         );
         let shared = Arc::new(Shared::default());
         shared.until.store(u64::MAX, Ordering::Relaxed);
+        shared.sessions.store(u64::MAX, Ordering::Relaxed);
         let (told, time) = (shared.clone(), clock);
         let thread = std::thread::Builder::new()
             .name("viewer".into())
@@ -108,10 +125,20 @@ impl Viewer {
     /// Lets it go on to message `next - 1` and takes what it saw.
     pub fn finish(self, next: u64, interrupt: &Interrupt) -> anyhow::Result<Viewed> {
         self.shared.until.store(next, Ordering::Release);
+        self.join(&format!("message {next} of the feed"), interrupt)
+    }
+
+    /// Lets it go on to the end of `days` sessions and takes what it saw.
+    pub fn finish_days(self, days: u64, interrupt: &Interrupt) -> anyhow::Result<Viewed> {
+        self.shared.sessions.store(days, Ordering::Release);
+        self.join("the end of its last day", interrupt)
+    }
+
+    fn join(self, wanted: &str, interrupt: &Interrupt) -> anyhow::Result<Viewed> {
         let since = self.clock.now();
         while !self.thread.is_finished() {
             if self.clock.now().since(since) > 60_000_000_000 {
-                bail!("the viewer did not reach message {next} of the feed within 60 s");
+                bail!("the viewer did not reach {wanted} within 60 s");
             }
             interrupt.check()?;
             std::thread::sleep(Duration::from_millis(10));
@@ -124,13 +151,19 @@ impl Viewer {
 }
 
 fn follow(mut feed: FeedHandler<AnyPort>, shared: Arc<Shared>, clock: SystemClock) -> Viewed {
-    let mut listener =
-        Listener { mirror: BookMirror::new(1 << 16), trades: Trades::default(), error: None };
+    let mut listener = Listener {
+        mirror: BookMirror::new(1 << 16),
+        trades: Trades::default(),
+        sessions: SessionLog::default(),
+        error: None,
+    };
     let mut screen = Screen { terminal: std::io::stdout().is_terminal(), lines: 0 };
     let start = clock.now();
     let interval = if screen.terminal { 200_000_000 } else { 1_000_000_000 };
     let mut next_view = start.plus(interval);
-    while feed.next() < shared.until.load(Ordering::Acquire) {
+    while feed.next() < shared.until.load(Ordering::Acquire)
+        && listener.sessions.ended() < shared.sessions.load(Ordering::Acquire)
+    {
         let now = clock.now();
         if feed.poll(now, &mut listener) == 0 {
             std::thread::sleep(Duration::from_micros(500));
@@ -141,7 +174,12 @@ fn follow(mut feed: FeedHandler<AnyPort>, shared: Arc<Shared>, clock: SystemCloc
         }
     }
     listener.mirror.end_of_command(&mut listener.trades);
-    Viewed { counters: feed.counters(), digest: listener.mirror.digest(), error: listener.error }
+    Viewed {
+        counters: feed.counters(),
+        digest: listener.mirror.digest(),
+        sessions: listener.sessions,
+        error: listener.error,
+    }
 }
 
 fn view(ns: u64, feed: &FeedHandler<AnyPort>, seen: &Listener, shared: &Shared) -> Vec<String> {
