@@ -1,8 +1,9 @@
 //! Engine: applies committed commands, in order, and nothing else.
 //!
 //! Consumes the command log up to its commit mark; produces events through the outbound sequencer
-//! and a shared status. At start it does the whole log again from Genesis. The only agent that may
-//! name the exchange; it must not know sockets, sessions or files.
+//! and a shared status. At start it does the whole log again from Genesis. A command that kills it is
+//! noted by the guard before the panic goes on; a start may stand halted before it, or apply it as
+//! void. The only agent that may name the exchange; it must not know sockets, sessions or files.
 
 use crate::agent::Agent;
 use crate::board::EngineStatus;
@@ -10,9 +11,12 @@ use crate::counters::counters;
 use crate::exchange::Exchange;
 use crate::exchange::command::{Command, kind};
 use crate::exchange::genesis::{Genesis, GenesisError};
+use crate::guard::{Guard, command_checksum};
 use crate::sequencer::outbound::{Outbound, OutboundError};
 use crate::store::{ReadError, Reader};
 use crate::types::*;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 counters! {
@@ -54,6 +58,9 @@ pub enum EngineError {
     /// The event log is not what the commands give.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
+    /// The note of an earlier death cannot be taken away, and would be taken for a new one.
+    #[error("the crash file cannot be removed: {0}")]
+    Guard(#[source] std::io::Error),
     /// The event log has no room and recovery cannot go on.
     #[error(
         "the event log has no room for the events of command {seq}; hot_segments_max is too small"
@@ -71,6 +78,9 @@ pub struct Engine {
     outbound: Outbound,
     status: Arc<EngineStatus>,
     counters: Arc<EngineCounters>,
+    guard: Guard,
+    /// Command that is inside `apply`, 0 = none.
+    applying: u64,
 }
 
 impl Engine {
@@ -79,9 +89,21 @@ impl Engine {
     /// duty cycle, or nothing when the archiver has a thread of its own); after 10,000 calls in vain
     /// the start fails. Cost: the whole day's commands.
     pub fn start(
+        commands: Reader,
+        outbound: Outbound,
+        status: Arc<EngineStatus>,
+        make_room: impl FnMut(),
+    ) -> Result<Engine, EngineError> {
+        Engine::start_guarded(commands, outbound, status, Guard::none(), make_room)
+    }
+
+    /// As [`Engine::start`], with what earlier runs have left of a command that killed them. When that
+    /// command holds this run up, the engine has applied everything before it and applies no more.
+    pub fn start_guarded(
         mut commands: Reader,
         outbound: Outbound,
         status: Arc<EngineStatus>,
+        guard: Guard,
         mut make_room: impl FnMut(),
     ) -> Result<Engine, EngineError> {
         let (genesis_bytes, seq, time) = {
@@ -93,10 +115,23 @@ impl Engine {
         };
         let genesis = Genesis::decode(&genesis_bytes)?;
         let exchange = Box::new(Exchange::new(&genesis)?);
-        let mut engine = Engine { exchange, commands, outbound, status, counters: Arc::default() };
+        let counters = Arc::default();
+        let mut engine =
+            Engine { exchange, commands, outbound, status, counters, guard, applying: 0 };
         engine.apply(seq, time, &Command::Genesis(&genesis_bytes));
-        engine.recover(seq, &mut make_room)?;
+        engine.recover_or_die(seq, &mut make_room)?;
         Ok(engine)
+    }
+
+    fn recover_or_die(
+        &mut self,
+        last: Seq,
+        make_room: &mut dyn FnMut(),
+    ) -> Result<(), EngineError> {
+        match catch_unwind(AssertUnwindSafe(|| self.recover(last, make_room))) {
+            Ok(recovered) => recovered,
+            Err(panic) => self.die(panic),
+        }
     }
 
     /// The same from a snapshot: `exchange` is the one after command `last` of time `time`;
@@ -108,6 +143,7 @@ impl Engine {
         status: Arc<EngineStatus>,
         exchange: Exchange,
         (last, time): (Seq, Nanos),
+        guard: Guard,
         mut make_room: impl FnMut(),
     ) -> Result<Engine, EngineError> {
         status.set_phase(exchange.phase());
@@ -120,9 +156,28 @@ impl Engine {
         }
         status.set_applied(last, time);
         let exchange = Box::new(exchange);
-        let mut engine = Engine { exchange, commands, outbound, status, counters: Arc::default() };
-        engine.recover(last, &mut make_room)?;
+        let counters = Arc::default();
+        let mut engine =
+            Engine { exchange, commands, outbound, status, counters, guard, applying: 0 };
+        engine.recover_or_die(last, &mut make_room)?;
         Ok(engine)
+    }
+
+    /// The exchange panicked: what it was at is noted, then the panic goes on.
+    #[cold]
+    fn die(&mut self, panic: Box<dyn Any + Send>) -> ! {
+        let command = Seq(std::mem::take(&mut self.applying));
+        let found = command.0 != 0 && matches!(self.commands.seek_seq(command), Ok(true));
+        if found && let Ok(Some(record)) = self.commands.next() {
+            let checksum = command_checksum(record.seq, record.kind, record.payload);
+            let why = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+                (Some(text), _) => text,
+                (_, Some(text)) => text.as_str(),
+                _ => "a panic without words",
+            };
+            self.guard.died(command, checksum, why);
+        }
+        resume_unwind(panic)
     }
 
     fn recover(&mut self, genesis: Seq, make_room: &mut dyn FnMut()) -> Result<(), EngineError> {
@@ -141,16 +196,31 @@ impl Engine {
                 std::thread::yield_now();
             }
             let Some(record) = self.commands.next()? else { break };
+            if self.guard.halted_before() == Some(record.seq) {
+                self.status.set_halted_before(record.seq);
+                break;
+            }
             last = record.seq;
             let Some(command) = Command::decode(record.kind, record.payload) else {
                 return Err(EngineError::Undecodable { seq: last.0, kind: record.kind });
             };
             // `command` borrows the reader only where it is Genesis, which is passed over below.
             let (seq, time) = (record.seq, record.time);
+            if self.guard.voids().contains(seq) {
+                self.exchange.apply_void(seq, time, &command, &mut self.outbound);
+                self.outbound.end_of_command();
+                self.status.set_applied(seq, time);
+                continue;
+            }
             let status = &self.status;
+            self.applying = seq.0;
             apply(&mut self.exchange, &mut self.outbound, status, seq, time, &command);
+            self.applying = 0;
         }
         self.outbound.go_live(last)?;
+        if self.status.halted_before().is_none() {
+            self.guard.passed().map_err(EngineError::Guard)?;
+        }
         self.status.set_mode(self.exchange.mode());
         self.publish_hash();
         self.status.set_live();
@@ -198,8 +268,6 @@ fn apply(
     time: Nanos,
     command: &Command,
 ) {
-    // A panic in here stops the process (runner). Writing `seq` to a crash file, and starting halted
-    // after two deaths at the same command, has its place around this call.
     exchange.apply(seq, time, command, outbound);
     outbound.end_of_command();
     if matches!(command, Command::EndOfDay | Command::Continue) && exchange.day_over() {
@@ -223,6 +291,25 @@ impl Agent for Engine {
     }
 
     fn duty_cycle(&mut self, _now: Nanos) -> usize {
+        match catch_unwind(AssertUnwindSafe(|| self.apply_committed())) {
+            Ok(done) => done,
+            Err(panic) => self.die(panic),
+        }
+    }
+
+    fn housekeeping(&mut self, _now: Nanos) {
+        if self.status.state_hash().0 != self.status.applied() {
+            self.publish_hash();
+        }
+    }
+}
+
+impl Engine {
+    /// Applies what is committed, at most [`BATCH`] commands.
+    fn apply_committed(&mut self) -> usize {
+        if self.status.halted_before().is_some() {
+            return 0;
+        }
         let mut done = 0;
         while done < BATCH {
             if !self.outbound.ready() {
@@ -239,7 +326,9 @@ impl Agent for Engine {
                 Some(command) => {
                     let (seq, time) = (record.seq, record.time);
                     let status = &self.status;
+                    self.applying = seq.0;
                     apply(&mut self.exchange, &mut self.outbound, status, seq, time, &command);
+                    self.applying = 0;
                 }
                 // The same on every node and in every replay, so passing over is deterministic.
                 None => self.counters.undecodable.add(1),
@@ -251,11 +340,5 @@ impl Agent for Engine {
             self.counters.apply_batch_max.raise(done as u64);
         }
         done
-    }
-
-    fn housekeeping(&mut self, _now: Nanos) {
-        if self.status.state_hash().0 != self.status.applied() {
-            self.publish_hash();
-        }
     }
 }

@@ -13,6 +13,7 @@ pub mod net;
 pub mod wire;
 pub mod exchange;
 pub mod store;
+pub mod guard;
 pub mod board;
 pub mod gateway;
 pub mod sequencer;

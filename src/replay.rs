@@ -8,6 +8,7 @@ use crate::exchange::Exchange;
 use crate::exchange::command::Command;
 use crate::exchange::event::{Event, EventHead, EventSink};
 use crate::exchange::genesis::{Genesis, GenesisError};
+use crate::guard::Voids;
 use crate::store::{DayView, LogIndex, ReadError, Reader, StoreError};
 use crate::types::*;
 
@@ -31,6 +32,9 @@ pub enum ReplayError {
     /// A record is damaged.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A file that says which commands are void cannot be read.
+    #[error("void commands: {0}")]
+    Voids(#[source] std::io::Error),
     /// The first record is no Genesis of this program.
     #[error("the first command: {0}")]
     Genesis(#[from] GenesisError),
@@ -87,6 +91,15 @@ pub fn genesis(view: &DayView) -> Result<Genesis, ReplayError> {
     }
 }
 
+/// The day's void commands: whoever applies its commands applies these as void.
+pub fn voids(view: &DayView) -> std::io::Result<Voids> {
+    let options = view.log(LogIndex::Command).options();
+    match &options.archive {
+        Some(dir) => Voids::load(&*options.storage, dir, options.log_id),
+        None => Ok(Voids::none()),
+    }
+}
+
 /// Replays the day up to `until`; hands each event to `on_event`. With `verify`, each event is
 /// compared with the record of the event log (all but the link to the session's previous report,
 /// which is a position); events that the log does not hold yet are no difference: recovery writes
@@ -99,6 +112,7 @@ pub fn replay(
     mut progress: impl FnMut(Seq),
 ) -> Result<Replayed, ReplayError> {
     let mut exchange = Exchange::new(&genesis(view)?)?;
+    let voids = voids(view).map_err(ReplayError::Voids)?;
     let mut commands = view.log(LogIndex::Command).reader()?;
     let (mut seq, mut time) = (Seq(0), Nanos(0));
     let log = if verify { Some(view.log(LogIndex::Event).reader()?) } else { None };
@@ -113,7 +127,10 @@ pub fn replay(
         let command = Command::decode(record.kind, record.payload)
             .ok_or(ReplayError::Unreadable { seq: record.seq.0, kind: record.kind })?;
         (seq, time) = (record.seq, record.time);
-        exchange.apply(seq, time, &command, &mut sink);
+        match voids.contains(seq) {
+            false => exchange.apply(seq, time, &command, &mut sink),
+            true => exchange.apply_void(seq, time, &command, &mut sink),
+        }
         if let Some(fault) = sink.fault.take() {
             return Err(fault);
         }

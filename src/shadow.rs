@@ -13,6 +13,7 @@ use crate::exchange::Exchange;
 use crate::exchange::command::{Command, kind};
 use crate::exchange::event::{EVENT_BYTES_MAX, Event, EventSink};
 use crate::exchange::genesis::{CORE_VERSION, Genesis, GenesisError};
+use crate::guard::{Voids, crash};
 use crate::snapshot::{self, Reach, Refusal, Snapshot, Trail};
 use crate::store::{Control, DayView, LogIndex, ReadError, Reader, Storage, StoreError};
 use crate::types::*;
@@ -52,6 +53,9 @@ pub enum ShadowError {
     /// Genesis is not usable.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
+    /// A file about a command that killed the engine cannot be read.
+    #[error("crash and void files: {0}")]
+    Guard(#[source] std::io::Error),
     /// The event log is not what the commands give.
     #[error(
         "the event log differs at event {event} (command {command}) from what the shadow makes: the \
@@ -84,6 +88,10 @@ pub struct Shadow {
     waiting: Option<Snapshot>,
     fault: Option<ShadowError>,
     counters: Arc<ShadowCounters>,
+    /// Commands that are void.
+    voids: Voids,
+    /// A command that killed the engine and is not void: the shadow does not try it.
+    stands_before: Option<Seq>,
 }
 
 /// Events made and not yet found in the log, and where those found stand.
@@ -136,6 +144,11 @@ impl Shadow {
                 (Exchange::new(&genesis)?, trail, reach, Seq(0))
             }
         };
+        let voids = Voids::load(&*storage, dir, logs[0].options().log_id);
+        let voids = voids.map_err(ShadowError::Guard)?;
+        let crash = crash::read(&*storage, dir).map_err(ShadowError::Guard)?;
+        let stands_before =
+            crash.map(|crash| crash.command).filter(|command| !voids.contains(*command));
         let counters: Arc<ShadowCounters> = Arc::default();
         counters.snapshot_seq.set(written.0);
         let shadow = Shadow {
@@ -153,6 +166,8 @@ impl Shadow {
             waiting: None,
             fault: None,
             counters,
+            voids,
+            stands_before,
         };
         Ok((shadow, refused))
     }
@@ -229,10 +244,17 @@ impl Shadow {
         while self.compare()? && done < BATCH {
             let Some(record) = self.commands.next()? else { break };
             let (seq, start, time) = (record.seq, record.position, record.time);
+            if self.stands_before == Some(seq) {
+                self.commands.seek(start);
+                break;
+            }
             let checksum = crc32c::crc32c(record.payload);
             // The engine passes over a record that is no command; so does its shadow.
             if let Some(command) = Command::decode(record.kind, record.payload) {
-                self.exchange.apply(seq, time, &command, &mut self.follow);
+                match self.voids.contains(seq) {
+                    false => self.exchange.apply(seq, time, &command, &mut self.follow),
+                    true => self.exchange.apply_void(seq, time, &command, &mut self.follow),
+                }
             }
             let end = self.commands.position();
             self.reach[0] = Reach { seq, start, end, time, checksum, ..self.reach[0] };

@@ -232,6 +232,9 @@ impl Agent for Timer {
     }
 
     fn duty_cycle(&mut self, now: Nanos) -> usize {
+        if self.status.halted_before().is_some() {
+            return 0;
+        }
         let deaf = now.since(self.last_cycle).max(now.since(self.board.last_listened()));
         if deaf >= STALL_NS {
             // First cycle, or this process did not run: clients could not be heard meanwhile.

@@ -78,6 +78,7 @@ P
 name = \"RIALTO\"
 data = \"data\"
 hot = \"$hot/hot\"
+degraded = true
 durability = \"$level\"
 test_keys = true
 

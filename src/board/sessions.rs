@@ -122,6 +122,8 @@ struct Heard(AtomicU64);
 pub struct SessionBoard {
     places: Box<[Place]>,
     day_over: AtomicBool,
+    /// Nothing new is taken: see [`SessionBoard::halt`].
+    halted: AtomicBool,
     /// When an ingress last read the network.
     listened: Heard,
 }
@@ -136,6 +138,7 @@ impl SessionBoard {
         Arc::new(SessionBoard {
             places,
             day_over: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
             listened: Heard::default(),
         })
     }
@@ -233,6 +236,18 @@ impl SessionBoard {
     #[inline]
     pub fn last_listened(&self) -> Nanos {
         Nanos(self.listened.0.load(Ordering::Relaxed))
+    }
+
+    /// The exchange stands halted before a command: nothing new is taken. Topology only, before ingress
+    /// runs.
+    pub fn halt(&self) {
+        self.halted.store(true, Ordering::Release);
+    }
+
+    /// True when nothing new is taken.
+    #[inline]
+    pub fn halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
     }
 
     /// The day is over: logins get J 'S'. Egress only.

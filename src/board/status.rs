@@ -20,6 +20,7 @@ pub struct EngineStatus {
     /// Time of EndOfDay; 0 before it.
     day_ended: AtomicU64,
     live: AtomicBool,
+    halted_before: AtomicU64,
 }
 
 impl EngineStatus {
@@ -89,6 +90,12 @@ impl EngineStatus {
         (at != 0 && !self.continue_wanted()).then_some(Nanos(at))
     }
 
+    /// Command before which the engine stands, because it killed earlier runs; nothing is applied.
+    #[inline]
+    pub fn halted_before(&self) -> Option<Seq> {
+        Some(Seq(self.halted_before.load(Ordering::Acquire))).filter(|seq| seq.0 != 0)
+    }
+
     /// True once recovery is over.
     pub fn live(&self) -> bool {
         self.live.load(Ordering::Acquire)
@@ -132,6 +139,11 @@ impl EngineStatus {
         if self.day_ended.load(Ordering::Relaxed) == 0 {
             self.day_ended.store(time.0.max(1), Ordering::Release);
         }
+    }
+
+    /// The engine stands before this command. Engine only.
+    pub fn set_halted_before(&self, seq: Seq) {
+        self.halted_before.store(seq.0, Ordering::Release);
     }
 
     /// State hash after command `seq`. Engine only.

@@ -124,6 +124,8 @@ pub(super) struct Core {
     /// Gateways that did not answer in a row, and refusals: the back-off grows with it.
     pub failures: u32,
     pub last_login_time: Nanos,
+    /// Nonce of a signed login that was neither accepted nor refused.
+    pub pending_nonce: Option<Nonce>,
     /// Name of the last binding.
     pub name: Option<SessionName>,
     pub window: Window,
@@ -139,6 +141,8 @@ pub(super) struct Core {
     pub chunk: (u64, Nanos),
     /// Wait before each repeat of it.
     pub chunk_wait_ns: u64,
+    /// Times that it was repeated.
+    pub chunk_repeats: u32,
     /// Repeats in a row without progress.
     pub repeats: u32,
     pub counters: BrokerCounters,
@@ -161,6 +165,7 @@ impl<P: Port> Broker<P> {
             gateway: 0,
             failures: 0,
             last_login_time: Nanos(0),
+            pending_nonce: None,
             name: None,
             window: Window::new(config.window),
             reports: Reports::new(),
@@ -171,6 +176,7 @@ impl<P: Port> Broker<P> {
             recover_until: 0,
             chunk: (0, Nanos(0)),
             chunk_wait_ns: config.resend_after_ns,
+            chunk_repeats: 0,
             repeats: 0,
             counters: BrokerCounters::default(),
             config,

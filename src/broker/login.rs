@@ -14,9 +14,12 @@ use super::config::BrokerConfig;
 const RETRY_NS: u64 = 20_000_000;
 /// First Ls (zero nonce) sent before the next gateway is tried: 20 + 40 + 80 ms.
 const HELLO_TRIES: u32 = 3;
-/// Signed Ls sent before the next gateway is tried: 20 + 40 + .. + 320 ms, as a login is a command
-/// that has to be committed before it is answered.
-const SIGNED_TRIES: u32 = 5;
+/// Signed Ls sent before the next gateway is tried: 20 + 40 + 80 + 160 ms, then each 320 ms, 3.5 s in all.
+/// The gateway lives, as it has answered, and a login is a command that has to be committed first: by
+/// a slow disk in seconds. Less than the 5 s after which its time is refused.
+const SIGNED_TRIES: u32 = 14;
+/// Longest wait between two of them.
+const SIGNED_WAIT_NS: u64 = 320_000_000;
 
 /// Source of client nonces.
 #[derive(Debug)]
@@ -74,7 +77,8 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Starts with a fresh nonce; the first L is due at once.
+    /// Starts with a nonce, a fresh one unless the exchange may still accept an earlier attempt's: the
+    /// answer to that one is then known. The first L is due at once.
     pub fn new(config: &BrokerConfig, client_nonce: Nonce, next_report: u64) -> Attempt {
         let mut flags = 0;
         if config.cancel_on_disconnect {
@@ -156,7 +160,7 @@ impl Attempt {
         last_time: &mut Nanos,
     ) -> Step {
         if !self.due {
-            let wait = RETRY_NS << self.sends.saturating_sub(1).min(8);
+            let wait = (RETRY_NS << self.sends.saturating_sub(1).min(8)).min(SIGNED_WAIT_NS);
             if now.since(self.last_send) < wait {
                 return Step::Wait;
             }

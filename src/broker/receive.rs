@@ -122,6 +122,7 @@ impl Core {
         let keys = (accepted.flags & session::FLAG_PACKET_MAC != 0).then(|| {
             session::packet_keys(&self.config.key, attempt.client_nonce(), attempt.server_nonce())
         });
+        self.pending_nonce = None;
         if let Some(ns) = attempt.round_trip(now) {
             self.round_trip.measured(ns);
         }
@@ -232,6 +233,7 @@ impl Core {
                     self.counters.hints_ignored += 1;
                     return;
                 }
+                self.pending_nonce = None;
                 self.login_refused(refused.code, from, now, on_event);
             }
             Phase::Bound(binding) => {

@@ -12,6 +12,8 @@ use crate::wire::session::{self, PACKET_TAG_BYTES};
 
 /// Repeats at one address before the next one of the list is used (SESSION 13).
 const REPEATS_PER_GATEWAY: u32 = 3;
+/// Repeats of one datagram after which each further one waits twice as long.
+const PATIENT_AFTER: u32 = 2 * REPEATS_PER_GATEWAY;
 /// Wait after every gateway of the list was silent, doubled with each round.
 const ROUND_NS: u64 = 100_000_000;
 /// Longest wait between rounds.
@@ -36,7 +38,10 @@ impl Core {
                     return;
                 }
                 let next_report = if self.name.is_some() { self.reports.next() } else { 0 };
-                let nonce = self.entropy.nonce();
+                let nonce = match self.pending_nonce {
+                    Some(nonce) => nonce,
+                    None => self.entropy.nonce(),
+                };
                 self.phase = Phase::Login(Attempt::new(&self.config, nonce, next_report));
             }
             Phase::Login(_) | Phase::Bound(_) => {}
@@ -63,6 +68,8 @@ impl Core {
                 });
             }
             Step::GiveUp => {
+                // It may be committed yet: another nonce would displace it, and be displaced in turn.
+                self.pending_nonce = attempt.is_signed().then(|| *attempt.client_nonce());
                 self.failures = self.failures.saturating_add(1);
                 self.next_gateway();
                 let count = self.config.gateways.len() as u32;
@@ -215,8 +222,16 @@ impl Core {
         if settled < self.recover_until {
             let timed_out = now.since(self.chunk.1) >= self.chunk_wait_ns;
             if settled >= self.chunk.0 {
+                self.chunk_wait_ns = self.round_trip.wait_ns();
+                self.chunk_repeats = 0;
                 self.send_chunk(now, port);
             } else if timed_out {
+                self.chunk_repeats += 1;
+                if self.chunk_repeats > PATIENT_AFTER {
+                    // Answers take longer than ever before (a slow disk): ask less and less often.
+                    let most = self.config.resend_max_ns.max(self.config.resend_after_ns);
+                    self.chunk_wait_ns = (2 * self.chunk_wait_ns).min(most);
+                }
                 self.count_repeat();
                 self.send_chunk(now, port);
             }
@@ -230,6 +245,7 @@ impl Core {
         {
             self.recover_until = cursor;
             self.chunk_wait_ns = wait_ns;
+            self.chunk_repeats = 0;
             self.round_trip.ran_out();
             self.count_repeat();
             self.send_chunk(now, port);

@@ -16,6 +16,7 @@ mod shadow;
 mod sim;
 mod text;
 mod witness;
+mod void;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ enum Command {
     Sim(sim::Arguments),
     Audit(audit::Arguments),
     Shadow(shadow::Arguments),
+    Void(void::Arguments),
     #[command(hide = true)]
     Mirror(mirror::Arguments),
     #[command(hide = true)]
@@ -63,6 +65,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Log(a) => log::run(a),
         Command::Sim(a) => sim::run(a),
         Command::Audit(a) => audit::run(a),
+        Command::Void(a) => void::run(a),
         Command::Mirror(a) => mirror::run(a),
         Command::Witness(a) => witness::run(a),
         Command::Shadow(a) => shadow::run(a),

@@ -217,6 +217,16 @@ fn tell(config: &Config, venue: &Venue) {
         let file = cut.path.display();
         tracing::warn!("cut a torn tail off {file} at {}: {}", cut.at, cut.why);
     }
+    if let Some(crash) = &facts.halted {
+        let (command, dir) = (crash.command.0, facts.day.display());
+        tracing::error!(
+            "halted before command {command}, at which {} runs died: {}. Reports, replay and repair \
+             are served; nothing new is taken. Two operators void it, each with his own key: rialto \
+             void {dir} --seq {command} --operator NAME --key-file FILE; then stop and start the venue",
+            crash.deaths,
+            crash.why
+        );
+    }
     if facts.configuration_differs {
         tracing::warn!(
             "the configuration has changed since this day began; it counts from the next day on"
@@ -383,6 +393,7 @@ fn status(venue: &Venue, scheduling: &str, shadow: &Keeper, state: &str) -> Valu
     let (hashed, state_hash) = venue.status.state_hash();
     json!({
         "state": state,
+        "halted_before": venue.status.halted_before().map(|seq| seq.0),
         "mode": mode_text(venue.status.mode()),
         "pid": std::process::id(),
         "path": "udp",

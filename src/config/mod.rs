@@ -14,6 +14,7 @@ pub use table::{Fault, parse_money};
 use crate::exchange::genesis::{
     AccountSpec, CORE_VERSION, Capacities, Genesis, SessionSpec, SymbolSpec,
 };
+use crate::guard::Operator;
 use crate::types::*;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ pub enum Durability {
 /// Where the hot tier of the logs lives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HotTier {
-    /// `/dev/shm` when it is a tmpfs with room, else inside the data directory (degraded).
+    /// `/dev/shm` when it is a tmpfs with room, else inside the data directory, where the configuration allows `degraded`.
     Auto,
     /// This directory.
     Directory(PathBuf),
@@ -237,6 +238,8 @@ pub struct Config {
     pub accounts: Vec<AccountSpec>,
     /// Sessions; slot = index.
     pub sessions: Vec<SessionConfig>,
+    /// Who may void a command that kills the exchange.
+    pub operators: Vec<Operator>,
     /// Share of received datagrams to drop, in 1/1,000,000 (test aid).
     pub loss_ppm: u32,
 }

@@ -3,6 +3,7 @@
 use super::table::{Fault, Section, name};
 use super::*;
 use crate::exchange::genesis::Limits;
+use crate::guard::void::good_name;
 use toml::{Table, Value};
 
 /// Default messages per second of a session and its burst (session.md 18).
@@ -38,6 +39,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     let firms = root.tables("firm");
     let accounts = root.tables("account");
     let sessions = root.tables("session");
+    let operators = root.tables("operator");
     root.finish(faults);
 
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -60,6 +62,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     let firms = read_firms(firms, faults);
     let accounts = read_accounts(accounts, &symbols, &firms, faults);
     let sessions = read_sessions(sessions, &firms, &accounts, faults);
+    let operators = read_operators(operators, faults);
     let (venue, capacity) = (venue?, capacity?);
     Some(Config {
         path: path.to_path_buf(),
@@ -84,6 +87,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
         firms,
         accounts,
         sessions,
+        operators,
         loss_ppm: 0,
     })
 }
@@ -122,7 +126,7 @@ fn read_venue(base: &Path, table: Table, faults: &mut Faults) -> Option<Venue> {
             _ => None,
         },
     );
-    let degraded_allowed = s.flag("degraded", true);
+    let degraded_allowed = s.flag("degraded", false);
     s.flag("test_keys", false);
     let zone = s.signed("zone_offset_minutes", 0, -840..=840, "minutes ahead of UTC");
     let clock = "must be a time of day such as \"09:30:00\"";
@@ -554,4 +558,25 @@ fn read_sessions(
         s.finish(faults);
     }
     sessions
+}
+
+fn read_operators(tables: Vec<Table>, faults: &mut Faults) -> Vec<Operator> {
+    let mut operators: Vec<Operator> = Vec::new();
+    for (i, table) in tables.into_iter().enumerate() {
+        let mut s = Section::new(format!("operator[{i}]"), table);
+        let allowed = "must be 1 to 16 of A-Z and 0-9";
+        let name = s.text_with("name", None, allowed, |t| good_name(t).then(|| t.to_string()));
+        let key = s.secret("key", true);
+        if let (Some(name), Some(key)) = (name, key) {
+            if operators.iter().any(|o| o.name == name) {
+                s.fault("name", Some(name.clone()), "is taken by an earlier operator");
+            }
+            if operators.iter().any(|o| o.key == key) {
+                s.fault("key", None, "is an earlier operator's: two people have two keys");
+            }
+            operators.push(Operator { name, key });
+        }
+        s.finish(faults);
+    }
+    operators
 }

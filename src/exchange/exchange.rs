@@ -94,6 +94,23 @@ impl Exchange {
         }
     }
 
+    /// Applies one command as void: it killed the exchange, and the venue's operators have agreed that
+    /// it is not to be applied. A block of a session takes its number and is told NotApplied; anything
+    /// else does nothing.
+    pub fn apply_void(
+        &mut self,
+        seq: Seq,
+        time: Nanos,
+        command: &Command<'_>,
+        sink: &mut impl EventSink,
+    ) {
+        let Exchange { state, sessions, numbers, .. } = self;
+        let mut out = Output { sessions, numbers, sink, command: seq, time, index: 0 };
+        if let (Day::Running, Command::Message(head, _)) = (state.market.day, command) {
+            void_message(&mut out, head);
+        }
+    }
+
     /// The state hash after the last command. O(sessions).
     pub fn state_hash(&self) -> u64 {
         let entities = self.state.wallet.sum().wrapping_add(self.state.orders_sum);
@@ -221,6 +238,22 @@ fn message<S: EventSink>(
     }
 }
 
+/// A void block: its number is taken as by [`message`], and its sender learns that it was not applied.
+fn void_message<S: EventSink>(out: &mut Output<'_, S>, head: &MessageHead) {
+    let slot = head.session;
+    let Some(session) = out.sessions.bound(slot, head.generation) else { return };
+    let (next, seq) = (session.next_client_seq, head.client_seq);
+    if seq < next || seq - next > JUMP_MAX {
+        return;
+    }
+    if seq > next {
+        session.next_client_seq = seq;
+        out.report(slot, false, NotApplied { from: next, count: (seq - next) as u32 });
+    }
+    out.sessions.row_mut(slot).next_client_seq = seq + 1;
+    out.report(slot, false, NotApplied { from: seq, count: 1 });
+}
+
 #[inline(always)]
 fn well_formed<S: EventSink>(
     state: &mut State,
@@ -234,6 +267,9 @@ fn well_formed<S: EventSink>(
             if consume(out, slot, m.urn) {
                 order_manager::enter(state, out, slot, m);
             }
+            // In the library's own tests alone: a command that dies half-way, its events said.
+            #[cfg(test)]
+            assert!(m.cl_ord_id != super::fixture::POISON, "poisoned order {}", m.urn.0);
         }
         MessageBody::Cancel(m) => order_manager::cancel(state, out, slot, m),
         MessageBody::Replace(m) => order_manager::replace(state, out, slot, m),

@@ -3,6 +3,9 @@
 use super::genesis::*;
 use crate::types::*;
 
+/// An order with this id kills the exchange, in the library's own tests.
+pub(crate) const POISON: ClOrdId = Alpha(*b"POISON        ");
+
 /// AAPL: tick 0.01, lot 1, band 1.00 to 1,000.00, protection 1.00. LOTS: tick 0.05, lot 10, band 5.00
 /// to 50.00, protection 0.12 (off the tick). Firm 0: accounts A1 (default of session 0 and 1), A2
 /// (with limits); firm 1: account B1 (default of session 2).

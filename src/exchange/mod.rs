@@ -19,7 +19,7 @@ pub mod event;
 #[allow(clippy::module_inception)] // the file is named after the thing, as the others are
 pub mod exchange;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod genesis;
 mod market;
 pub mod mass;

@@ -42,7 +42,7 @@ counters! {
         messages: "blocks sequenced",
         malformed_messages: "blocks sequenced with verdict Malformed",
         throttled_messages: "blocks sequenced with verdict Throttled",
-        duplicates: "blocks dropped: at or below the committed applied-through",
+        duplicates: "blocks dropped: at or below the committed applied-through, or repeats while much is under way",
         jumps: "blocks dropped: more than 65,536 above the next",
         floods: "datagrams dropped: second rate bucket empty, or more than 1,024 messages uncommitted",
         reordered: "datagrams that stood behind a later one of the same burst",
@@ -57,6 +57,7 @@ counters! {
         silences: "valid-nonce L of a silenced address, or L while a login is under way",
         ring_full: "polls in which the command ring had no room: nothing was received",
         asks_lost: "asks to egress that found their ring full",
+        halted: "blocks, logins and logoffs dropped: the exchange stands halted before a command",
         no_entropy: "logins dropped because the system gave no random numbers",
     }
 }
@@ -455,6 +456,7 @@ impl Desk {
             }
             LoginVerdict::Refuse(code) => self.refuse(from, code, login.client_nonce),
             LoginVerdict::Silence => self.counters.silences.add(1),
+            LoginVerdict::Valid(_) if self.board.halted() => self.counters.halted.add(1),
             LoginVerdict::Valid(slot) => self.push_login(slot, login, from, now),
         }
     }
@@ -582,6 +584,10 @@ impl Desk {
     }
 
     fn sequence_logoff(&mut self, slot: SessionSlot, client_next: u64) -> bool {
+        if self.board.halted() {
+            self.counters.halted.add(1);
+            return true;
+        }
         let applied = self.board.applied(slot);
         let session = &mut self.sessions[slot.0 as usize];
         session.pending.settle(applied);
@@ -618,6 +624,11 @@ impl Desk {
         len: usize,
     ) -> bool {
         let count = header.count as u64;
+        if self.board.halted() {
+            self.counters.halted.add(count);
+            self.ask(Ask::Applied(slot));
+            return true;
+        }
         if (self.commands.free() as u64) < count {
             return false;
         }
@@ -626,7 +637,9 @@ impl Desk {
         let session = &mut self.sessions[slot.0 as usize];
         session.pending.settle(applied);
 
-        // Numbers first .. first + count; those at or below `applied` are duplicates.
+        // Numbers first .. first + count; those at or below `applied` are duplicates. While much is
+        // under way, so are those that are, or that stand below one that is.
+        let applied = if session.pending.is_long() { session.pending.through() } else { applied };
         let duplicates = applied.saturating_add(1).saturating_sub(header.sequence).min(count);
         let fresh = count - duplicates;
         let first_fresh = header.sequence.saturating_add(duplicates);

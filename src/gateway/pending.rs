@@ -51,6 +51,13 @@ impl Pending {
         self.through = self.through.max(sequence);
     }
 
+    /// True when so many are under way that repeats of them are not sequenced again: they would push
+    /// new messages out, and the gap would be final.
+    #[inline]
+    pub(super) fn is_long(&self) -> bool {
+        self.len > UNCOMMITTED_MAX / 2
+    }
+
     /// Highest client sequence that is applied or under way.
     #[inline]
     pub(super) fn through(&self) -> u64 {

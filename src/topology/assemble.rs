@@ -16,6 +16,7 @@ use crate::counters::{CounterSet, Distribution, ReceiptBoard};
 use crate::exchange::command::{Phase, kind};
 use crate::exchange::genesis::Genesis;
 use crate::gateway::{self, Egress, EgressLinks, Entropy, Ingress, Network, Rate, Replayer};
+use crate::guard::Crash;
 use crate::net::{AnyPort, Port};
 use crate::publisher::{Publisher, PublisherConfig, Released};
 use crate::retransmitter::{self, Retransmitter, RetransmitterConfig};
@@ -129,6 +130,8 @@ pub struct Facts {
     pub recovery_ns: u64,
     /// Its parts in their order, with the time each took, ns.
     pub recovery_parts: Vec<(&'static str, u64)>,
+    /// The command before which the venue stands, and what it did to earlier runs.
+    pub halted: Option<Crash>,
     /// True when the configuration says something else than the day's Genesis: it counts tomorrow.
     pub configuration_differs: bool,
     /// The ended day that this one began with the holdings of; `None` when it was begun before, or
@@ -197,11 +200,15 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         control.clone(),
         (TERM, sessions),
     );
+    let guard = day.guard.clone();
     let (engine, resumed) =
-        recover::engine(loaded, &command_log, outbound, status.clone(), || {
+        recover::engine(loaded, &command_log, outbound, status.clone(), guard, || {
             archiver.duty_cycle(clock.now());
         })?;
     parts.note("commands", clock.now());
+    if status.halted_before().is_some() {
+        board.halt();
+    }
 
     let ends = day.ends(config);
     let ended_late = ends.is_some_and(|end| clock.now() >= end) && !status.day_ended();
@@ -314,6 +321,7 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         cut: day.cut.take(),
         recovery_ns: clock.now().since(begun),
         recovery_parts: parts.all,
+        halted: day.guard.halted_before().and(day.guard.crash().cloned()),
         configuration_differs,
         carried_from: day.plan.from.filter(|_| day.found == 0).map(|ended| ended.dir),
         ends,

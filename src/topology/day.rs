@@ -12,7 +12,9 @@ use crate::clock::Clock;
 use crate::config::{Config, DayEnd, Durability};
 use crate::engine::EngineError;
 use crate::exchange::command::kind;
+use crate::exchange::event::Event;
 use crate::exchange::genesis::Genesis;
+use crate::guard::{Guard, Place, command_checksum};
 use crate::replay::{Until, replay};
 use crate::snapshot::Loaded;
 use crate::store::{
@@ -35,6 +37,8 @@ pub(super) struct OpenDay {
     pub found: u64,
     /// Torn tail that was cut off the command log.
     pub cut: Option<Cut>,
+    /// What runs before have left of a command that killed them.
+    pub guard: Guard,
     /// Bytes of the day's Genesis: found, or made by [`OpenDay::genesis`].
     pub genesis: Option<Vec<u8>>,
     /// When the day began: time of its first record, or now.
@@ -101,7 +105,16 @@ fn open_planned(
         Durability::Memory => CommitPolicy::Memory,
         Durability::Disk => CommitPolicy::Disk,
     };
-    let (snapshot, [mut commands, events]) = recover(&day)?;
+    let (mut snapshot, [mut commands, mut events]) = recover(&day)?;
+    let guard = guard(config, &day).map_err(StartError::Guard)?;
+    if let (Some(crash), Some(loaded)) = (guard.crash(), &snapshot)
+        && loaded.commands().seq >= crash.command
+    {
+        // The shadow got past what killed the engine: the log alone decides.
+        snapshot = None;
+        [commands, events] =
+            [day.log(LogIndex::Command).recover()?, day.log(LogIndex::Event).recover()?];
+    }
     if policy == CommitPolicy::Memory && day.may_lack_records(&commands) {
         return Err(StartError::MemoryLost { day: day.dir().to_path_buf() });
     }
@@ -114,6 +127,10 @@ fn open_planned(
         }
     }
     let cut = commands.cut.take();
+    let events = match guard.crash() {
+        Some(crash) => events_before(&day, events, crash.command)?,
+        None => events,
+    };
     Ok(OpenDay {
         day,
         policy,
@@ -122,11 +139,47 @@ fn open_planned(
         events,
         found,
         cut,
+        guard,
         genesis,
         begun,
         plan,
         storage,
     })
+}
+
+/// What runs before have left, as the log and the operators' keys bear it out.
+fn guard(config: &Config, day: &Day) -> std::io::Result<Guard> {
+    let commands = day.log(LogIndex::Command);
+    let options = commands.options();
+    let place = Place {
+        storage: Arc::clone(&options.storage),
+        dir: day.dir().to_path_buf(),
+        log_id: options.log_id,
+    };
+    Guard::look(place, &config.operators, |seq| {
+        let mut reader = commands.reader_unbounded().map_err(std::io::Error::other)?;
+        if !reader.seek_seq(seq).map_err(std::io::Error::other)? {
+            return Ok(None);
+        }
+        let record = reader.next().map_err(std::io::Error::other)?;
+        let record = record.filter(|record| record.seq == seq);
+        Ok(record.map(|r| command_checksum(r.seq, r.kind, r.payload)))
+    })
+}
+
+/// Takes back what a dead run wrote of the events of `command`: they were never committed.
+fn events_before(day: &Day, events: Recovered, command: Seq) -> Result<Recovered, StartError> {
+    let log = day.log(LogIndex::Event);
+    let mut reader = log.reader_unbounded()?;
+    let first = loop {
+        let Some(record) = reader.next()? else { return Ok(events) };
+        let event = Event::decode(record.kind, record.payload);
+        if event.is_some_and(|event| event.head.command >= command) {
+            break (record.position, record.seq);
+        }
+    };
+    drop(reader);
+    Ok(log.cut(events, first.0, first.1)?)
 }
 
 impl OpenDay {

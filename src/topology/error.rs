@@ -94,6 +94,9 @@ pub enum StartError {
         "the archive does not take what the last run wrote: {0}; make room on its disk and start again"
     )]
     Archive(std::io::Error),
+    /// A file about a command that killed the exchange cannot be read or written.
+    #[error("a command killed an earlier run, and what is noted of it cannot be used: {0}")]
+    Guard(#[source] std::io::Error),
     /// The log could not take the first record.
     #[error("the command log does not take Genesis: {0}")]
     FirstRecord(crate::store::AppendError),

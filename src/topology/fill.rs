@@ -87,7 +87,14 @@ impl Filler {
         let status = EngineStatus::new();
         let sessions = genesis.sessions.len();
         let outbound = recover::outbound(None, writer, existing, control, (1, sessions));
-        let (engine, _) = recover::engine(None, &command_log, outbound, status.clone(), || {})?;
+        let (engine, _) = recover::engine(
+            None,
+            &command_log,
+            outbound,
+            status.clone(),
+            day.guard.clone(),
+            || {},
+        )?;
 
         let stop = Arc::new(AtomicBool::new(false));
         let mut agents: Vec<(&str, Box<dyn Agent + Send>)> = Vec::new();

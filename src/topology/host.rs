@@ -62,7 +62,7 @@ impl Ports {
 /// A directory of /dev/shm that belongs to this data directory: two venues on one host must not meet
 /// there. The same data directory finds it again.
 /// Where there is no tmpfs, or one too small for a few segments (containers often give 64 MiB), it
-/// lies in the data directory: degraded, and told.
+/// lies in the data directory, if the configuration allows that: degraded, and told.
 fn auto_hot_tier(config: &Config) -> PathBuf {
     let shm = Path::new("/dev/shm");
     let whole = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());

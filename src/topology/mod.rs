@@ -13,6 +13,8 @@ mod error;
 mod fill;
 mod host;
 mod recover;
+#[cfg(test)]
+mod tests;
 
 pub use assemble::{Assembly, Facts, PlacedAgent, Ports, Surroundings, assemble};
 pub use calendar::{DayPlan, Next, next_day};

@@ -8,6 +8,7 @@ use crate::engine::{Engine, EngineError};
 use crate::exchange::command::kind;
 use crate::exchange::genesis::Genesis;
 use crate::gateway::{Egress, Replayer, ResumedSession};
+use crate::guard::Guard;
 use crate::net::Port;
 use crate::retransmitter::Retransmitter;
 use crate::sequencer::outbound::Outbound;
@@ -71,17 +72,18 @@ pub(super) fn engine(
     log: &Log,
     outbound: Outbound,
     status: Arc<crate::board::EngineStatus>,
+    guard: Guard,
     make_room: impl FnMut(),
 ) -> Result<(Engine, Option<Resumed>), StartError> {
     let mut reader = log.reader()?.trusted();
     let Some(loaded) = loaded else {
-        return Ok((Engine::start(reader, outbound, status, make_room)?, None));
+        return Ok((Engine::start_guarded(reader, outbound, status, guard, make_room)?, None));
     };
     let (commands, events) = (*loaded.commands(), *loaded.events());
     reader.seek_record(commands.end, Seq(commands.seq.0 + 1));
     let last = (commands.seq, commands.time);
     let engine: Result<Engine, EngineError> =
-        Engine::resume(reader, outbound, status, loaded.exchange, last, make_room);
+        Engine::resume(reader, outbound, status, loaded.exchange, last, guard, make_room);
     Ok((engine?, Some(Resumed { trail: loaded.snapshot.trail, commands, events })))
 }
 

@@ -95,7 +95,7 @@ impl Plan {
         let mut t = String::new();
         let _ = write!(
             t,
-            "# Written by `rialto demo`.\n[venue]\nname = \"RIALTO\"\ndata = \"data\"\nhot = {:?}\n\
+            "# Written by `rialto demo`.\n[venue]\nname = \"RIALTO\"\ndata = \"data\"\nhot = {:?}\ndegraded = true\n\
              durability = \"{durability}\"\ntest_keys = true\n\
              trial_day_seconds = {}\nlinger_seconds = 1\n\n[capacity]\norders_max = 400000\n\
              price_pages_max = 256\nsegment_mib = {}\nhot_segments_max = {}\n\n[gateway]\n\

@@ -182,6 +182,25 @@ impl Naive {
             // Time alone changes nothing, and after EndOfDay nothing but Continue does.
             _ => {}
         }
+        self.hand_out(time, sink);
+    }
+
+    /// Applies one command as void: a block only takes its number.
+    pub fn apply_void(
+        &mut self,
+        seq: Seq,
+        time: Nanos,
+        command: &Command<'_>,
+        sink: &mut impl EventSink,
+    ) {
+        self.seq = seq;
+        if let (Day::Running, Command::Message(head, _)) = (self.day, command) {
+            self.on_void(head);
+        }
+        self.hand_out(time, sink);
+    }
+
+    fn hand_out(&mut self, time: Nanos, sink: &mut impl EventSink) {
         for event in std::mem::take(&mut self.out) {
             self.chain = state_hash::chain_event(self.chain, &event);
             sink.emit(time, &event);

@@ -37,6 +37,23 @@ impl Naive {
         }
     }
 
+    pub(super) fn on_void(&mut self, head: &MessageHead) {
+        let (slot, seq) = (head.session, head.client_seq);
+        if !self.is_current(slot, head.generation) {
+            return;
+        }
+        let next = self.state_of(slot).next;
+        if seq < next || seq - next > JUMP_MAX {
+            return;
+        }
+        if seq > next {
+            self.session_mut(slot).next = seq;
+            self.not_applied(slot, next, seq - next);
+        }
+        self.session_mut(slot).next = seq + 1;
+        self.not_applied(slot, seq, 1);
+    }
+
     fn on_block(&mut self, slot: SessionSlot, head: &MessageHead, body: &MessageBody) {
         let ok = head.verdict == Verdict::Ok as u8;
         let throttled = head.verdict == Verdict::Throttled as u8;

@@ -69,11 +69,14 @@ impl Pair {
     }
 
     /// The restarted exchange does the same command; then, when it is time, it is saved and restored.
-    fn run_along(&mut self, seq: Seq, time: Nanos, command: &Command<'_>) {
+    fn run_along(&mut self, seq: Seq, time: Nanos, command: &Command<'_>, void: bool) {
         let Some(r) = &mut self.restarted else { return };
         let place = || format!("\n{}\ncommand {seq:?} = {command:?}", self.note);
         r.events.clear();
-        r.exchange.apply(seq, time, command, &mut r.events);
+        match void {
+            false => r.exchange.apply(seq, time, command, &mut r.events),
+            true => r.exchange.apply_void(seq, time, command, &mut r.events),
+        }
         assert_eq!(r.events, self.fast_events, "events after a restart{}", place());
         assert_eq!(r.exchange.state_hash(), self.fast.state_hash(), "state hash{}", place());
         if !seq.0.is_multiple_of(r.every) && !self.fast.continue_wanted() {
@@ -103,6 +106,15 @@ impl Pair {
 
     /// Applies one command, as it comes out of its record, and compares everything cheap.
     pub fn apply(&mut self, command: &Command<'_>) {
+        self.do_apply(command, false);
+    }
+
+    /// The same, as void.
+    pub fn apply_void(&mut self, command: &Command<'_>) {
+        self.do_apply(command, true);
+    }
+
+    fn do_apply(&mut self, command: &Command<'_>, void: bool) {
         let mut record = vec![0; 65_536];
         let (kind, len) = command.encode(&mut record);
         let command = Command::decode(kind, &record[..len]).expect("what was encoded decodes");
@@ -115,10 +127,16 @@ impl Pair {
         let fast_events = &mut self.fast_events;
         let fast = &mut self.fast;
         let survived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            fast.apply(seq, time, &command, fast_events);
+            match void {
+                false => fast.apply(seq, time, &command, fast_events),
+                true => fast.apply_void(seq, time, &command, fast_events),
+            }
             fast.check();
         }));
-        self.naive.apply(seq, time, &command, &mut self.naive_events);
+        match void {
+            false => self.naive.apply(seq, time, &command, &mut self.naive_events),
+            true => self.naive.apply_void(seq, time, &command, &mut self.naive_events),
+        }
         self.naive.check();
 
         let place = || format!("\n{}\ncommand {} = {command:?}", self.note, self.seq);
@@ -145,7 +163,7 @@ impl Pair {
             event.encode(&mut bytes);
             assert_eq!(Event::decode(event.body.kind(), &bytes).as_ref(), Some(event));
         }
-        self.run_along(seq, time, &command);
+        self.run_along(seq, time, &command, void);
     }
 
     /// Compares all that can be read of both.
