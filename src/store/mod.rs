@@ -5,6 +5,7 @@
 //! back. Every byte on disk or in the hot tier is described in `store.md`. Must not know what a
 //! record means: no orders, no commands, no events.
 
+mod archived;
 mod archiver;
 mod confirmed;
 mod control;
@@ -19,6 +20,7 @@ mod recovery;
 mod retire;
 mod segment;
 mod storage;
+mod target;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -139,9 +141,12 @@ impl Log {
         recovery::recover(self, Place::START)
     }
 
-    /// The same, but reads from the record `from` on, which the caller found whole with a reader: what
-    /// lies before it is neither read nor checked. Fails, and changes nothing, when that record is
-    /// not there. Cost: reads the rest of the log.
+    /// The same, but reads from the record `from` on, the last that a snapshot covers: what lies before
+    /// it is neither read nor checked until a reader does, but its segments have to be there. Fails, and
+    /// changes nothing, when that record is not there, or another one is. Above what the log itself
+    /// confirms (this boot's committed mark, the confirmed file, the archive's group marks) a torn group
+    /// may lie before it: then the whole log is read, which [`Recovered::read_from`] says. Cost: reads
+    /// the rest of the log.
     pub fn recover_from(&self, from: Place) -> Result<Recovered, StoreError> {
         recovery::recover(self, from)
     }

@@ -7,6 +7,7 @@
 use super::confirmed::ConfirmedFile;
 use super::reader::open_file;
 use super::segment::{SEGMENT_HEADER_BYTES, Segment, file_name, list, sync_dir};
+use super::target::{clear_marks, vouched};
 use super::{Damage, Log, LogOptions, Mark, OpenMode, ReadError, Reader, Storage, StoreError};
 use crate::types::{Nanos, Seq};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ pub struct Recovered {
     pub next_seq: Seq,
     /// Log position behind the last record.
     pub position: u64,
+    /// Log position from which on records were read; those before were vouched for.
+    pub read_from: u64,
     /// Records found.
     pub records: u64,
     /// Time of the last record, 0 = none.
@@ -59,6 +62,8 @@ impl Place {
 
 /// What a walk over the records found.
 struct Walk {
+    /// Where it began.
+    from: u64,
     next_seq: u64,
     position: u64,
     time: u64,
@@ -66,29 +71,38 @@ struct Walk {
     why: Option<Damage>,
 }
 
-/// See [`Log::recover`].
-pub(super) fn recover(log: &Log, from: Place) -> Result<Recovered, StoreError> {
+/// See [`Log::recover`] and [`Log::recover_from`].
+pub(super) fn recover(log: &Log, wanted: Place) -> Result<Recovered, StoreError> {
     let mut log = log.clone();
     let options = Arc::clone(&log.options);
     let hot = options.hot.clone().expect("a log opened for writing");
+    if let Some(dir) = &options.archive {
+        let indices = list(&*options.storage, dir, options.log)?;
+        log.confirmed.fetch_max(vouched(dir, &options, &indices)?, Ordering::AcqRel);
+    }
+    // Above what is confirmed a torn group may lie before a record that is whole.
+    let below = wanted.position < log.confirmed.load(Ordering::Acquire);
+    let from = if below { wanted } else { Place::START };
+    segments_before(&options, options.split(from.position).0)?;
     let mut walk = walk(&log, from);
     if log.hot_doubtful {
         walk = prefer_archive(&mut log, &hot, from, walk)?;
     }
     let walk = walk?;
-    if from != Place::START && walk.next_seq <= from.seq.0 {
-        // Before anything is cut: where reading begins there is no such record.
-        return Err(damaged(&log, &walk, from.position));
+    if wanted != Place::START && walk.next_seq <= wanted.seq.0 {
+        // Before anything is cut: there is no such record.
+        return Err(damaged(&log, &walk, wanted.position));
     }
     let hot_segments = list(&*options.storage, &hot, options.log)?;
     let from_archive = hot_segments.is_empty() && walk.next_seq > 1;
 
     let (index, offset) = options.split(walk.position);
     refuse_later_records(&log, index, &walk)?;
-    let mut cleared = clear_hot(&hot, &options, index, offset)?;
+    let mut cleared = false;
     if let Some(dir) = &options.archive {
-        cleared |= clear_archive(dir, &options, index, offset)?;
+        cleared |= clear_archive(dir, &options, index, offset, Marks::Keep)?;
     }
+    cleared |= clear_hot(&hot, &options, index, offset)?;
     let why = walk.why.unwrap_or(Damage::Absent);
     let cut = (cleared || why != Damage::Absent).then(|| Cut {
         at: walk.position,
@@ -100,6 +114,7 @@ pub(super) fn recover(log: &Log, from: Place) -> Result<Recovered, StoreError> {
     Ok(Recovered {
         next_seq: Seq(walk.next_seq),
         position: walk.position,
+        read_from: walk.from,
         records: walk.next_seq - 1,
         last_time: Nanos(walk.time),
         last_term: walk.term,
@@ -122,14 +137,14 @@ pub(super) fn cut(
     }
     let hot = options.hot.as_deref().expect("a log opened for writing");
     let mark = Mark { seq: Seq(next_seq.0.saturating_sub(1)), position };
-    // First take back what is said about the tail, then the tail: a crash between leaves a log that
-    // recovery accepts.
+    // First take back what is said about the tail, then the tail, and that where it is read last: a
+    // crash between leaves a log that recovery accepts.
     lower_confirmed(log, mark)?;
     let (index, offset) = options.split(position);
-    clear_hot(hot, options, index, offset)?;
     if let Some(dir) = &options.archive {
-        clear_archive(dir, options, index, offset)?;
+        clear_archive(dir, options, index, offset, Marks::Clear)?;
     }
+    clear_hot(hot, options, index, offset)?;
     recovered.records -= recovered.next_seq.0.saturating_sub(next_seq.0).min(recovered.records);
     recovered.next_seq = next_seq;
     recovered.position = position;
@@ -140,7 +155,14 @@ pub(super) fn cut(
 fn walk(log: &Log, from: Place) -> Result<Walk, StoreError> {
     let mut reader = Reader::open_unbounded(log)?;
     reader.seek_record(from.position, from.seq);
-    let mut walk = Walk { next_seq: from.seq.0, position: 0, time: 0, term: 0, why: None };
+    let mut walk = Walk {
+        from: from.position,
+        next_seq: from.seq.0,
+        position: 0,
+        time: 0,
+        term: 0,
+        why: None,
+    };
     loop {
         let position = reader.position();
         let found = match reader.next() {
@@ -214,6 +236,23 @@ fn prefer_archive(
     Ok(archived)
 }
 
+/// Segments before `end` are not read, but they have to be there: replay and readers want them.
+fn segments_before(options: &LogOptions, end: u64) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    for dir in [&options.hot, &options.archive].into_iter().flatten() {
+        found.extend(list(&*options.storage, dir, options.log)?);
+    }
+    match (0..end).find(|index| !found.contains(index)) {
+        None => Ok(()),
+        Some(index) => {
+            let dir = options.archive.as_ref().or(options.hot.as_ref());
+            let name = file_name(options.log, index);
+            let path = dir.map(|d| d.join(&name)).unwrap_or_else(|| name.into());
+            Err(StoreError::Missing { path })
+        }
+    }
+}
+
 /// The tail is cut only if it is the tail. The archiver begins a segment when the one before it is
 /// synced whole, and the writer when it has filled it: records in a later segment say that the
 /// earlier one was whole once.
@@ -249,12 +288,20 @@ fn clear_hot(
     }
 }
 
+/// Whether the group marks of a segment hold when its tail is cleared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Marks {
+    Keep,
+    Clear,
+}
+
 /// Zeroes the archive from there on, durably; true when something was not zero.
 fn clear_archive(
     dir: &Path,
     options: &LogOptions,
     index: u64,
     offset: usize,
+    marks: Marks,
 ) -> Result<bool, StoreError> {
     let storage = &*options.storage;
     let later: Vec<u64> =
@@ -271,12 +318,17 @@ fn clear_archive(
     }
     let file =
         storage.open(&path, OpenMode::Write).map_err(|e| StoreError::io("open", &path, e))?;
+    if marks == Marks::Clear {
+        clear_marks(&*file, options).map_err(|e| StoreError::io("clear", &path, e))?;
+    }
     let mut cleared = false;
     let mut block = [0u8; 64 << 10];
     let zeros = [0u8; 64 << 10];
     let mut at = offset as u64;
     loop {
-        let len = file.read_at(&mut block, at).map_err(|e| StoreError::io("read", &path, e))?;
+        let rest = options.segment_bytes.saturating_sub(at).min(block.len() as u64) as usize;
+        let len =
+            file.read_at(&mut block[..rest], at).map_err(|e| StoreError::io("read", &path, e))?;
         if len == 0 {
             break;
         }

@@ -1,0 +1,214 @@
+//! The archiver: what reaches the disk, in which order, and what happens when the disk says no.
+
+use super::*;
+
+#[test]
+fn disk_level_commits_what_is_archived() {
+    let dir = scratch();
+    let mut store = Fixture::open(&small(dir.path(), 64 << 10)).unwrap();
+    let mut reader = store.day.log(LOG).reader().unwrap();
+    for seq in 1..=5 {
+        store.append(seq).unwrap();
+    }
+    assert_eq!(CommitPolicy::Disk.advance(store.day.control(), LOG).seq, Seq(0));
+    assert!(reader.next().unwrap().is_none());
+    assert!(store.archiver.duty_cycle(Nanos(1)) > 0);
+    assert_eq!(CommitPolicy::Disk.advance(store.day.control(), LOG), store.writer.mark());
+    assert_eq!(check_read(&mut reader, 1), 5);
+}
+
+#[test]
+fn events_on_disk_never_outrun_their_commands() {
+    let dir = scratch();
+    let spec = small(dir.path(), 64 << 10);
+    let day = Day::open(&spec, Nanos(1)).unwrap();
+    let mut writers = LogIndex::ALL.map(|log| {
+        let recovered = day.log(log).recover().unwrap();
+        day.log(log).writer(&recovered).unwrap()
+    });
+    let mut archiver = day.archiver(AT_ONCE).unwrap();
+    let mut now = 0;
+    for seq in 1..=2_000u64 {
+        for writer in &mut writers {
+            while append(writer, seq).is_err() {
+                now += 3_000_000;
+                archiver.duty_cycle(Nanos(now));
+            }
+        }
+        if seq.is_multiple_of(7) {
+            now += 3_000_000;
+            archiver.duty_cycle(Nanos(now));
+        }
+        let [commands, events] = LogIndex::ALL.map(|log| day.control().archived(log).seq);
+        assert!(events <= commands, "{events:?} {commands:?}");
+    }
+    assert!(day.control().archived(LogIndex::Event).seq > Seq(1_000));
+}
+
+#[test]
+fn a_failed_fdatasync_is_final() {
+    let dir = scratch();
+    let mut store = Fixture::open(&small(dir.path(), 64 << 10)).unwrap();
+    store.append(1).unwrap();
+    store.step();
+    assert_eq!(store.day.control().archived(LOG).seq, Seq(1));
+    store.archiver.fail_syncs(|_| Err(std::io::Error::from_raw_os_error(libc::EIO)));
+    store.append(2).unwrap();
+    store.step();
+    assert_eq!(store.day.control().archive_failed(), Some(libc::EIO));
+    store.archiver.fail_syncs(|file| file.sync_data());
+    store.append(3).unwrap();
+    store.step();
+    assert_eq!(store.day.control().archived(LOG).seq, Seq(1), "never retried as if ok");
+    assert_eq!(store.day.control().archive_failed(), Some(libc::EIO));
+}
+
+#[test]
+fn damaged_memory_does_not_reach_the_disk() {
+    let dir = scratch();
+    let spec = small(dir.path(), 64 << 10);
+    let mut store = Fixture::open(&spec).unwrap();
+    store.append(1).unwrap();
+    let second = store.append(2).unwrap();
+    flip(&hot_file(&spec), second.position + 24, 0);
+    store.step();
+    assert!(store.day.control().archive_failed().is_some());
+    assert_eq!(store.day.control().archived(LOG).seq, Seq(0));
+}
+
+/// A tmpfs of its own, unmounted at the end; `None`, loudly, where that is not permitted.
+struct SmallDisk(std::ffi::CString);
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> Option<SmallDisk> {
+        std::fs::create_dir_all(at).unwrap();
+        let disk = SmallDisk(std::ffi::CString::new(at.to_str().unwrap()).unwrap());
+        let mounted = disk.call(size, 0);
+        if !mounted {
+            std::mem::forget(disk);
+            // Past the harness's capture, which throws away what a passing test prints.
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "SKIPPED: mounting a tmpfs is not permitted here");
+            return None;
+        }
+        Some(disk)
+    }
+
+    fn call(&self, size: &str, flags: libc::c_ulong) -> bool {
+        let data = std::ffi::CString::new(format!("size={size}")).unwrap();
+        let kind = c"tmpfs".as_ptr();
+        // SAFETY: all pointers are to strings that end with 0 and outlive the call.
+        unsafe { libc::mount(kind, self.0.as_ptr(), kind, flags, data.as_ptr().cast()) == 0 }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // SAFETY: the pointer is to a string that ends with 0 and outlives the call. Lazily: files
+        // may be mapped still.
+        unsafe { libc::umount2(self.0.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+#[test]
+fn a_hot_tier_smaller_than_configured_still_works() {
+    let dir = scratch();
+    let spec = DaySpec { hot_segments_max: 40, ..small(dir.path(), 16 << 10) };
+    let Some(_disk) = SmallDisk::mount(&spec.hot, "200k") else { return };
+    let mut store = Fixture::open(&spec).unwrap();
+    assert_eq!(store.day.hot_missing_bytes(), 80 * (16 << 10) - (200 << 10));
+    assert!(store.day.control().backlog(LOG).hot_bytes <= 100 << 10);
+    for seq in 1..=3_000 {
+        while store.append(seq).is_err() {
+            store.step();
+        }
+    }
+    store.commit();
+    let mut reader = store.day.log(LOG).reader().unwrap();
+    assert_eq!(check_read(&mut reader, 1), 3_000);
+}
+
+#[test]
+fn a_full_disk_stops_the_archive_and_nothing_else_until_it_has_room() {
+    let dir = scratch();
+    let spec = small(dir.path(), 16 << 10);
+    let Some(disk) = SmallDisk::mount(&spec.data, "100k") else { return };
+    let mut store = Fixture::open(&spec).unwrap();
+    let mut seq = 0;
+    loop {
+        store.step();
+        if store.append(seq + 1).is_err() {
+            break; // the hot tier is full of what the disk does not take
+        }
+        seq += 1;
+    }
+    let control = std::sync::Arc::clone(store.day.control());
+    assert_eq!(control.archive_waits(), Some(libc::ENOSPC));
+    assert_eq!(control.archive_failed(), None);
+    assert!(control.backlog(LOG).percent() >= Backlog::CANCEL_ONLY_PERCENT);
+    assert!(disk.call("10m", libc::MS_REMOUNT));
+    store.now += 200_000_000;
+    store.step();
+    assert_eq!(control.archive_waits(), None);
+    assert_eq!(control.archived(LOG), store.writer.mark());
+    store.append(seq + 1).unwrap();
+    store.commit();
+    let mut reader = store.day.log(LOG).reader().unwrap();
+    assert_eq!(check_read(&mut reader, 1), seq + 1);
+}
+
+/// The disk is slow, both logs grow all the time, segments end: however many things want the disk, a
+/// cycle waits for it once, and a command waits for what is under way, its own group, and now and
+/// then one thing more.
+#[test]
+fn a_commit_waits_for_what_is_under_way_and_for_its_own_sync() {
+    let (storage, spec) = simulated(1, 64 << 10);
+    let spec = DaySpec { hot_segments_max: 8, ..spec };
+    let day = Day::open(&spec, Nanos(1)).unwrap();
+    let mut writers = LogIndex::ALL.map(|log| {
+        let recovered = day.log(log).recover().unwrap();
+        day.log(log).writer(&recovered).unwrap()
+    });
+    let mut archiver = day.archiver(AT_ONCE).unwrap();
+    let slow = Faults { sync_ns: (400_000_000, 400_000_000), ..Faults::default() };
+    storage.set_faults(Tier::Disk, slow);
+    let control = day.control();
+    while archiver.duty_cycle(Nanos(1)) > 0 {} // files for the first group are made ahead
+    let (mut now, mut seq) = (1, 0u64);
+    let mut waited = [0u64; 4];
+    let mut oldest: Option<(u64, u64)> = None; // a command that waits, and the cycle it came in
+    for cycle in 0..4_000u64 {
+        // What came while the last cycle stood still: a burst now and then, else a little.
+        for _ in 0..if cycle.is_multiple_of(50) { 40 } else { cycle % 3 } {
+            if writers[0].room() < 1_024 || writers[1].room() < 4_096 {
+                break;
+            }
+            seq += 1;
+            append(&mut writers[0], seq).unwrap();
+            oldest.get_or_insert((seq, cycle));
+            for _ in 0..3 {
+                let event = writers[1].next_seq().0;
+                append(&mut writers[1], event).unwrap();
+            }
+        }
+        let before = storage.counts();
+        archiver.duty_cycle(Nanos(now));
+        let after = storage.counts();
+        let syncs = after.syncs - before.syncs + after.dir_syncs - before.dir_syncs;
+        assert!(syncs <= 1, "cycle {cycle}: {syncs}");
+        now += 1_000_000 + storage.take_stall_ns();
+        if let Some((first, came)) = oldest
+            && control.archived(LOG).seq.0 >= first
+        {
+            waited[(cycle + 1 - came) as usize] += 1;
+            oldest = None;
+        }
+    }
+    // Own group only, or one thing before it. What was under way when it came is not in this count.
+    assert_eq!(waited[3], 0, "{waited:?}");
+    assert!(waited[1] > 3 * waited[2], "{waited:?}");
+    assert!(control.archived(LOG).seq.0 + 50 > seq && seq > 3_000);
+    assert!(control.archived(LogIndex::Event).seq.0 > seq * 2, "events are not starved");
+    assert!(control.archive_counts(LogIndex::Event)[2] > 0, "nor the confirmed files");
+    println!("cycles from append to archived: {waited:?}");
+}
