@@ -3,11 +3,9 @@
 //! Consumes marks from the writer, the committer and the archiver (one thread each); readers poll
 //! them. Lies in the hot directory, so it lives exactly as long as the hot tier. Layout: `store.md`,
 //! Control page.
-//!
-//! A mark is two words, a sequence number and a position. Both are stored with Release, position
-//! first, so whoever sees the number also sees the position, and whoever sees either sees the
-//! bytes. The pair may mix an older number with a newer position, never the other way round.
+//! How a mark's two words are stored and loaded: `publish`.
 
+use super::publish::MarkCell;
 use super::{LogIndex, LogOptions, Mapping, OpenMode, Storage, StoreError};
 use crate::types::{Nanos, Seq};
 use std::io;
@@ -57,18 +55,11 @@ impl Backlog {
     }
 }
 
-/// Two cache lines: the processor fetches lines in pairs, and each mark has its own writer.
-#[repr(C, align(128))]
-struct MarkCell {
-    seq: AtomicU64,
-    position: AtomicU64,
-}
-
 #[repr(C, align(128))]
 struct LogCell {
-    written: MarkCell,
-    committed: MarkCell,
-    archived: MarkCell,
+    written: MarkCell<AtomicU64>,
+    committed: MarkCell<AtomicU64>,
+    archived: MarkCell<AtomicU64>,
     /// Constants of the log, and the archiver's figures.
     log_id: AtomicU64,
     segment_bytes: AtomicU64,
@@ -202,25 +193,25 @@ impl Control {
     /// Last record published by the writer.
     #[inline]
     pub fn written(&self, log: LogIndex) -> Mark {
-        load(&self.cell(log).written)
+        self.cell(log).written.load()
     }
 
     /// Last record readers may see.
     #[inline]
     pub fn committed(&self, log: LogIndex) -> Mark {
-        load(&self.cell(log).committed)
+        self.cell(log).committed.load()
     }
 
     /// Position behind the last record readers may see: one load.
     #[inline]
     pub(super) fn committed_position(&self, log: LogIndex) -> u64 {
-        self.cell(log).committed.position.load(Ordering::Acquire)
+        self.cell(log).committed.position()
     }
 
     /// Last record on disk for sure.
     #[inline]
     pub fn archived(&self, log: LogIndex) -> Mark {
-        load(&self.cell(log).archived)
+        self.cell(log).archived.load()
     }
 
     /// Log position up to which the archive itself says, durably, that it is whole; lags
@@ -233,19 +224,16 @@ impl Control {
     /// ignored. Panics when opened read-only.
     #[inline]
     pub fn set_committed(&self, log: LogIndex, mark: Mark) {
-        let cell = &self.cell_mut(log).committed;
-        if mark.seq.0 > cell.seq.load(Ordering::Relaxed) {
-            store(cell, mark);
-        }
+        self.cell_mut(log).committed.raise(mark);
     }
 
     #[inline]
     pub(super) fn set_written(&self, log: LogIndex, mark: Mark) {
-        store(&self.cell_mut(log).written, mark);
+        self.cell_mut(log).written.store(mark);
     }
 
     pub(super) fn set_archived(&self, log: LogIndex, mark: Mark) {
-        store(&self.cell_mut(log).archived, mark);
+        self.cell_mut(log).archived.store(mark);
     }
 
     pub(super) fn set_confirmed(&self, log: LogIndex, position: u64) {
@@ -254,11 +242,7 @@ impl Control {
 
     /// Moves the committed mark back, when recovery cuts what nobody was told.
     pub(super) fn lower_committed(&self, log: LogIndex, mark: Mark) {
-        let cell = &self.cell_mut(log).committed;
-        if mark.seq.0 < cell.seq.load(Ordering::Relaxed) {
-            cell.seq.store(mark.seq.0, Ordering::Release);
-            cell.position.store(mark.position, Ordering::Release);
-        }
+        self.cell_mut(log).committed.lower(mark);
     }
 
     /// How far the archiver is behind.
@@ -407,18 +391,6 @@ impl Control {
         assert!(self.writable, "the control page is written by the writing process only");
         self.page()
     }
-}
-
-#[inline]
-fn load(cell: &MarkCell) -> Mark {
-    let seq = Seq(cell.seq.load(Ordering::Acquire));
-    Mark { seq, position: cell.position.load(Ordering::Acquire) }
-}
-
-#[inline]
-fn store(cell: &MarkCell, mark: Mark) {
-    cell.position.store(mark.position, Ordering::Release);
-    cell.seq.store(mark.seq.0, Ordering::Release);
 }
 
 fn errno(word: &AtomicU64) -> Option<i32> {

@@ -14,6 +14,10 @@ mod ended;
 mod error;
 mod pool;
 mod preparer;
+#[cfg(loom)]
+pub mod publish;
+#[cfg(not(loom))]
+mod publish;
 mod reader;
 mod record;
 mod recovery;

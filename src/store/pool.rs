@@ -5,10 +5,9 @@
 //! its way from one segment to the next. The pool keeps every mapping alive until its file is
 //! unlinked and nobody else holds it, so the munmap is the preparing thread's too.
 
+use super::publish::{HandOver, Receiver};
 use super::segment::Segment;
 use super::{Control, StorageFile};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// What a reader finds.
@@ -41,20 +40,17 @@ impl Drop for Hold {
 pub(super) struct Pool {
     _hold: Arc<Hold>,
     segments: Mutex<Vec<Arc<Segment>>>,
-    /// Index behind the last segment that is ready to be written, consecutive.
-    prepared: AtomicU64,
-    to_writer: SyncSender<Arc<Segment>>,
+    to_writer: HandOver<Arc<Segment>>,
     for_writer: Mutex<Option<Receiver<Arc<Segment>>>>,
 }
 
 impl Pool {
     pub(super) fn new(hold: Arc<Hold>, hot_segments_max: usize) -> Pool {
         // The writer is never more segments behind than may exist.
-        let (to_writer, for_writer) = sync_channel(hot_segments_max + 2);
+        let (to_writer, for_writer) = HandOver::new(hot_segments_max + 2);
         Pool {
             _hold: hold,
             segments: Mutex::new(Vec::with_capacity(hot_segments_max + 2)),
-            prepared: AtomicU64::new(0),
             to_writer,
             for_writer: Mutex::new(Some(for_writer)),
         }
@@ -74,7 +70,7 @@ impl Pool {
     pub(super) fn start(&self, segment: Segment) -> Arc<Segment> {
         let segment = Arc::new(segment);
         self.lock().push(Arc::clone(&segment));
-        self.prepared.store(segment.index() + 1, Ordering::Release);
+        self.to_writer.begin(segment.index());
         segment
     }
 
@@ -84,19 +80,13 @@ impl Pool {
         assert_eq!(index, self.prepared(), "segments are prepared in order");
         let segment = Arc::new(segment);
         self.lock().push(Arc::clone(&segment));
-        let sent = self.to_writer.try_send(segment);
-        assert!(
-            !matches!(sent, Err(std::sync::mpsc::TrySendError::Full(_))),
-            "more segments prepared than may exist"
-        );
-        // Release: a writer that sees the count also finds the segment in its channel.
-        self.prepared.store(index + 1, Ordering::Release);
+        self.to_writer.give(index, segment);
     }
 
     /// Index behind the last segment that is ready; 0 before the writer is open.
     #[inline]
     pub(super) fn prepared(&self) -> u64 {
-        self.prepared.load(Ordering::Acquire)
+        self.to_writer.ready()
     }
 
     /// Segment `index`, never waiting.

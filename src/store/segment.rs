@@ -6,12 +6,14 @@
 //! process that maps it would die of SIGBUS or read other bytes than it was promised.
 
 use super::record::{HEADER_BYTES, Header, KIND_PAD, RECORD_ALIGN, checksum};
-use super::{Damage, LogIndex, LogOptions, Mapping, OpenMode, Storage, StorageFile, StoreError};
+use super::{
+    Damage, LogIndex, LogOptions, Mapping, OpenMode, Storage, StorageFile, StoreError, publish,
+};
 use crate::planted::{self, Bug};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 /// Bytes before the first record.
 pub(super) const SEGMENT_HEADER_BYTES: usize = 4096;
@@ -194,11 +196,11 @@ impl Segment {
         let base = self.map.base();
         // SAFETY: offset is a multiple of 32 below `bytes`, itself a multiple of 32, so the header's
         // 32 bytes lie inside the mapping and each field is aligned. `len` is only ever accessed
-        // as an atomic; Acquire pairs with the writer's Release in `Segment::publish`, so all other
+        // as an atomic; `publish::length` pairs with `publish::record` in `Segment::publish`, so all other
         // bytes of the record were written before and are never written again.
         let header = unsafe {
             let at = base.add(offset);
-            let len = AtomicU32::from_ptr(at.cast::<u32>()).load(Ordering::Acquire);
+            let len = publish::length(AtomicU32::from_ptr(at.cast::<u32>()));
             let len = u32::from_le(len);
             if len == 0 {
                 return Err(Damage::Absent);
@@ -257,23 +259,25 @@ impl Segment {
         assert!(len >= HEADER_BYTES && len <= self.bytes - offset);
         let base = self.map.base();
         // SAFETY: asserted to lie inside a writable mapping, fields aligned as in `header`. By the
-        // caller's promise nobody reads these bytes before the store of `len`, whose Release pairs
-        // with the readers' Acquire, and nobody else writes them.
+        // caller's promise nobody reads these bytes before the length is stored (`publish::record`),
+        // and nobody else writes them.
         unsafe {
             let at = base.add(offset);
-            at.add(Header::SEQ).cast::<u64>().write(header.seq.to_le());
-            at.add(Header::TIME).cast::<u64>().write(header.time.to_le());
-            at.add(Header::TERM).cast::<u32>().write(header.term.to_le());
-            at.add(Header::KIND).cast::<u16>().write(header.kind.to_le());
-            at.add(Header::FLAGS).cast::<u16>().write(header.flags.to_le());
-            if header.kind != KIND_PAD {
-                fill(std::slice::from_raw_parts_mut(at.add(HEADER_BYTES), len - HEADER_BYTES));
-            }
-            let covered = std::slice::from_raw_parts(at.add(Header::SEQ), header.checked_bytes());
-            header.checksum = checksum(covered);
-            at.add(Header::CHECKSUM).cast::<u32>().write(header.checksum.to_le());
-            let len = AtomicU32::from_ptr(at.add(Header::LEN).cast::<u32>());
-            len.store(header.len.to_le(), Ordering::Release);
+            let length = AtomicU32::from_ptr(at.add(Header::LEN).cast::<u32>());
+            publish::record(length, header.len.to_le(), || {
+                at.add(Header::SEQ).cast::<u64>().write(header.seq.to_le());
+                at.add(Header::TIME).cast::<u64>().write(header.time.to_le());
+                at.add(Header::TERM).cast::<u32>().write(header.term.to_le());
+                at.add(Header::KIND).cast::<u16>().write(header.kind.to_le());
+                at.add(Header::FLAGS).cast::<u16>().write(header.flags.to_le());
+                if header.kind != KIND_PAD {
+                    fill(std::slice::from_raw_parts_mut(at.add(HEADER_BYTES), len - HEADER_BYTES));
+                }
+                let covered =
+                    std::slice::from_raw_parts(at.add(Header::SEQ), header.checked_bytes());
+                header.checksum = checksum(covered);
+                at.add(Header::CHECKSUM).cast::<u32>().write(header.checksum.to_le());
+            });
         }
     }
 

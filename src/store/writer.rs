@@ -4,13 +4,13 @@
 //! another thread; when the next one is not there, the answer is `Full`, never a wait.
 
 use super::pool::Pool;
+use super::publish::Receiver;
 use super::record::{HEADER_BYTES, Header, KIND_PAD, RECORD_BYTES_MAX, record_bytes};
 use super::segment::{Draft, SEGMENT_HEADER_BYTES, Segment};
 use super::{AppendError, Control, Log, LogIndex, Mark, Recovered, StoreError};
 use crate::planted::{self, Bug};
 use crate::types::{Nanos, Seq};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 
 /// Where an appended record lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
