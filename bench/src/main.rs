@@ -3,14 +3,20 @@
 //! Feeds a deterministic stream to a layer of the exchange, compares what it came to with a plain
 //! reference book, and says how long it took, under which conditions.
 
+mod flood;
 mod host;
 mod measure;
+mod mutate;
 mod report;
 mod scope;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod ticks;
+// The tests' whole venue on one thread, for `mutate`.
+#[allow(dead_code)]
+#[path = "../../tests/it/venue/mod.rs"]
+mod venue;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -39,6 +45,13 @@ enum Command {
     Core(CoreArgs),
     /// Writes a stream file
     Stream(StreamArgs),
+    /// Mutated datagrams through every decoder and a whole venue; fails on any violation
+    Mutate(mutate::MutateArgs),
+    /// Attackers at a running venue, and what well-behaved brokers notice of them
+    Flood(flood::FloodArgs),
+    /// One attacker of `flood`
+    #[command(hide = true)]
+    Attacker(flood::AttackerArgs),
 }
 
 /// Which layers are measured.
@@ -103,6 +116,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Core(args) => core(&args),
         Command::Stream(args) => write_stream(&args),
+        Command::Mutate(args) => mutate::run(&args),
+        Command::Flood(args) => flood::run(&args),
+        Command::Attacker(args) => flood::attack(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! One integration binary; each module is a suite.
 
 mod alloc;
+mod attack;
 mod audit;
 mod broker;
 mod codecs;
@@ -12,6 +13,7 @@ mod journeys;
 mod ladder;
 mod lives;
 mod model;
+mod mutate;
 mod planted;
 mod restart;
 mod roll;

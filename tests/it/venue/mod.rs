@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 9_000);
+/// Key of the challenges.
+pub const GATEWAY_KEY: [u8; 32] = [0x55; 32];
 pub const GROUP_A: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 1, 1, 1), 26_400);
 pub const GROUP_B: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 1, 1, 2), 26_400);
 pub const MIDNIGHT: Nanos = Nanos(1_735_776_000_000_000_000);
@@ -43,6 +45,12 @@ pub struct Options {
     pub schedule: Schedule,
     pub segment_bytes: u64,
     pub hot_segments_max: usize,
+    /// The day, for so many sessions.
+    pub genesis: fn(usize) -> Genesis,
+    /// A session with a rate of its own.
+    pub slow: Option<(usize, Rate)>,
+    /// A session whose user is closed.
+    pub closed: Option<usize>,
 }
 
 impl Default for Options {
@@ -55,6 +63,9 @@ impl Default for Options {
             schedule: Schedule::OpenAtOnce,
             segment_bytes: 4 << 20,
             hot_segments_max: 8,
+            genesis,
+            slow: None,
+            closed: None,
         }
     }
 }
@@ -205,7 +216,7 @@ impl Venue {
         let event_writer = events.writer(&events_found).unwrap();
         let mut archiver = day.archiver(ArchiverOptions::for_policy(CommitPolicy::Memory)).unwrap();
 
-        let genesis = genesis(options.sessions);
+        let genesis = (options.genesis)(options.sessions);
         let board = SessionBoard::new(options.sessions);
         let status = EngineStatus::new();
         let receipts = ReceiptBoard::new(8_192);
@@ -233,7 +244,7 @@ impl Venue {
                 archiver.duty_cycle(now);
             })?;
 
-        let mut config = GatewayConfig::new(GATEWAY, [0x55; 32], MIDNIGHT);
+        let mut config = GatewayConfig::new(GATEWAY, GATEWAY_KEY, MIDNIGHT);
         config.reports_kept = options.reports_kept;
         config.sessions = (0..options.sessions)
             .map(|i| SessionConfig {
@@ -241,8 +252,8 @@ impl Venue {
                 name: genesis.downstream_name(SessionSlot(i as u16)).unwrap(),
                 key: key(i),
                 allow: vec![Network { address: Ipv4Addr::new(10, 0, 0, 0), prefix: 8 }],
-                rate: options.rate,
-                open: true,
+                rate: options.slow.filter(|slow| slow.0 == i).map_or(options.rate, |slow| slow.1),
+                open: options.closed != Some(i),
             })
             .collect();
         let port = network.bind(GATEWAY).unwrap();
@@ -398,6 +409,10 @@ impl Venue {
             ));
         }
         events
+    }
+
+    pub fn control(&self) -> Arc<Control> {
+        self.day.control().clone()
     }
 
     pub fn day_dir(&self) -> PathBuf {
