@@ -312,8 +312,7 @@ impl<P: Port, C: Clock> Egress<P, C> {
                 self.counters.replay_refused.add(1);
                 return;
             }
-            let skipped = (planted::is(Bug::ReplaySkipsOne) && ask.from + 1 < end) as u64;
-            let next = ask.from + skipped;
+            let next = ask.from + planted::is(Bug::ReplaySkipsOne) as u64;
             client.replays.push_back(Replay { next, end, packets: packets_max });
             if !client.replaying {
                 client.replaying = true;
