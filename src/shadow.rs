@@ -37,6 +37,8 @@ counters! {
 
 /// Commands done per duty cycle at most.
 const BATCH: usize = 1_024;
+/// Commands behind the newest snapshot that are worth another one at once.
+const FAR: u64 = 100_000;
 
 /// Why a day cannot be shadowed, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,8 @@ pub struct Shadow {
     every_ns: u64,
     /// When the next snapshot is due; `None` until the first cycle.
     due: Option<Nanos>,
+    /// Commands done since it was started, until it is level with the log for the first time.
+    catching_up: Option<u64>,
     /// Command of the newest snapshot.
     written: Seq,
     /// Written out, but the archive is not as far.
@@ -162,6 +166,7 @@ impl Shadow {
             reach,
             every_ns,
             due: None,
+            catching_up: Some(0),
             written,
             waiting: None,
             fault: None,
@@ -205,6 +210,18 @@ impl Shadow {
     /// The next snapshot is due at once, if something was done since the last.
     pub fn want_snapshot(&mut self) {
         self.due = Some(Nanos(0));
+    }
+
+    /// Level with the log for the first time, and far from where it began: a venue that dies again
+    /// and again within the interval would do all of that again at each start.
+    fn catch_up(&mut self, done: usize) {
+        let Some(before) = self.catching_up else { return };
+        let all = before + done as u64;
+        let level = done < BATCH;
+        self.catching_up = (!level).then_some(all);
+        if level && all >= FAR {
+            self.want_snapshot();
+        }
     }
 
     /// Compares what was made with what the log has; true when nothing is left to compare.
@@ -329,7 +346,10 @@ impl Agent for Shadow {
             return 0;
         }
         match self.work() {
-            Ok(done) => done + self.save(now),
+            Ok(done) => {
+                self.catch_up(done);
+                done + self.save(now)
+            }
             Err(error) => {
                 self.counters.diverged.set(matches!(error, ShadowError::Diverged { .. }) as u64);
                 self.fault = Some(error);

@@ -17,7 +17,7 @@ use rialto::flow::{FlowCommand, FlowOp, Synthetic, SyntheticOptions};
 use rialto::net::UdpPort;
 use rialto::types::*;
 use rialto::wire::ouch::{self, OUTBOUND_BYTES_MAX};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,7 +88,7 @@ pub fn run(a: Arguments, stop: Stop) -> anyhow::Result<ExitCode> {
     let options =
         SyntheticOptions::random_symbols(MARKET_SEED, symbols.len() as u16, a.rate, SECONDS);
     let mut flow = Synthetic::new(&SyntheticOptions { seed: a.seed, ..options })?.peekable();
-    let mut orders: HashMap<u64, Order> = HashMap::new();
+    let mut orders: BTreeMap<u64, Order> = BTreeMap::new();
     say!("trading as {} sessions", sessions.len());
 
     let (mut skipped, mut start) = (0u64, None);
@@ -176,7 +176,7 @@ fn sessions(a: &Arguments, config: &Config) -> anyhow::Result<Vec<Session>> {
 fn send(
     row: &FlowCommand,
     symbols: &[Symbol],
-    orders: &mut HashMap<u64, Order>,
+    orders: &mut BTreeMap<u64, Order>,
     sessions: &mut [Session],
     now: Nanos,
 ) -> anyhow::Result<bool> {
@@ -194,7 +194,7 @@ fn send(
                 orders.insert(row.order_id, order);
             }
         }
-        FlowOp::Cancel if row.order_id % REPLACE_EVERY == 0 => {
+        FlowOp::Cancel if row.order_id.is_multiple_of(REPLACE_EVERY) => {
             let Some(order) = orders.get_mut(&row.order_id) else { return Ok(true) };
             let price = Price(row.price.0 + 100);
             let replace = ReplaceOrder::new(order.urn, Quantity(order.total), price);
