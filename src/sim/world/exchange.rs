@@ -9,7 +9,7 @@ use crate::config::{AgentName, Durability};
 use crate::gateway::Entropy;
 use crate::net::AnyPort;
 use crate::sim::{Dice, EXCHANGE, GATEWAY, Happening, REPAIR, When};
-use crate::store::{Control, Day, LogIndex, StoreError};
+use crate::store::{Control, Day, LogIndex};
 use crate::topology::{Assembly, Facts, Ports, StartError, Surroundings, assemble, close_day};
 use crate::types::*;
 use std::any::Any;
@@ -348,7 +348,8 @@ impl World<'_> {
                 self.tell(Happening::MemoryLost { day: day.clone() });
             }
             StartError::BetweenDays { .. } => {}
-            StartError::Store(StoreError::Damaged { .. }) if self.damage.is_some() => {
+            // By recovery or, behind a snapshot, by whoever reads the record.
+            _ if self.damage.is_some() => {
                 self.counts.damages_refused += 1;
                 if let Some(damage) = self.damage.take() {
                     self.host.mend(&damage);
