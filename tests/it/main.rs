@@ -18,5 +18,6 @@ mod planted;
 mod restart;
 mod roll;
 mod snapshot;
+mod sim;
 mod tidy;
 mod venue;
