@@ -189,6 +189,11 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     if inbound.next_seq() == Seq(1) {
         let bytes = day.genesis.as_deref().unwrap_or_default();
         inbound.append_now(kind::GENESIS, bytes, clock.now()).map_err(StartError::FirstRecord)?;
+        // Whatever memory loses from here on, the disk knows that the day was begun: it is not begun
+        // under the same names again.
+        if let Err(error) = archiver.drain() {
+            tracing::warn!("the day's first record is not on disk yet: {error}");
+        }
     }
     commit_what_is_written(day.policy, &control, &mut archiver, &clock)?;
 

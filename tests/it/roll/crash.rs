@@ -174,6 +174,37 @@ fn at_every_step_of_closing_the_day_and_beginning_the_next() {
 }
 
 #[test]
+fn a_day_whose_memory_is_lost_is_not_begun_under_the_same_names_again() {
+    let mut world = world();
+    world.firms.clear();
+    world.roll_off();
+    world.clock.set(MIDNIGHT.plus(33 * HOUR));
+    world.start().unwrap();
+    // The machine's memory is gone before any agent took a step.
+    world.crash();
+    std::fs::remove_dir_all(world.home.path().join("hot")).unwrap();
+    let error = world.start().unwrap_err().to_string();
+    assert!(error.contains("set venue.incarnation to the next letter"), "{error}");
+    world.configure(|text| {
+        text.replace("name = \"RIALTO\"", "name = \"RIALTO\"\nincarnation = \"B\"")
+    });
+    for _ in 0..2 {
+        world.start().unwrap();
+        assert!(world.venue().facts.day.ends_with("2025-01-03-B"));
+        assert_eq!(opening(&world.venue().genesis), moved(1), "carried all the same");
+        world.crash();
+    }
+    // The next day has its first letter again, whatever the configuration still says.
+    world.start().unwrap();
+    world.skip_to(MIDNIGHT.plus(41 * HOUR));
+    assert_eq!(world.roll_off(), world.day("2025-01-03-B").canonicalize().unwrap());
+    world.clock.set(MIDNIGHT.plus(57 * HOUR));
+    world.start().unwrap();
+    assert_eq!(world.venue().genesis.incarnation, b'A');
+    assert!(world.venue().facts.day.ends_with("2025-01-04"));
+}
+
+#[test]
 fn nothing_is_carried_from_a_day_that_replays_to_another_state() {
     let mut world = world();
     world.firms.clear();
