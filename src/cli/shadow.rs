@@ -8,13 +8,14 @@ use rialto::clock::{Clock, SystemClock};
 use rialto::shadow::{Shadow, ShadowError};
 use rialto::snapshot;
 use rialto::store::files;
+use rialto::types::Nanos;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Follows a day, does every command again and writes snapshots
 ///
@@ -115,15 +116,16 @@ pub struct Keeper {
     every_seconds: u64,
     dir: PathBuf,
     child: Option<Child>,
-    started: Instant,
-    pause: Duration,
+    clock: SystemClock,
+    started: Nanos,
+    pause_ns: u64,
     /// It found a difference: an alarm, and no further one is started.
     diverged: bool,
     failed_before: bool,
 }
 
 /// Wait before a shadow that died is started again: at first, and at most.
-const PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+const PAUSE_NS: [u64; 2] = [1_000_000_000, 60_000_000_000];
 
 impl Keeper {
     /// Of the day in `dir`; `every_seconds` 0 = no shadow.
@@ -132,8 +134,9 @@ impl Keeper {
             every_seconds,
             dir: dir.to_path_buf(),
             child: None,
-            started: Instant::now(),
-            pause: Duration::ZERO,
+            clock: SystemClock::new(),
+            started: Nanos(0),
+            pause_ns: 0,
             diverged: false,
             failed_before: false,
         }
@@ -150,7 +153,7 @@ impl Keeper {
                 Ok(Some(code)) => self.died(code.code()),
                 Err(_) => self.died(None),
             },
-            None if self.started.elapsed() >= self.pause => self.start(),
+            None if self.clock.now().since(self.started) >= self.pause_ns => self.start(),
             None => {}
         }
     }
@@ -171,16 +174,18 @@ impl Keeper {
             self.every_seconds = 0;
             return;
         }
-        let long = self.started.elapsed() > PAUSE[1];
-        self.pause = if long { PAUSE[0] } else { (self.pause * 2).clamp(PAUSE[0], PAUSE[1]) };
+        let now = self.clock.now();
+        let long = now.since(self.started) > PAUSE_NS[1];
+        let twice = (self.pause_ns * 2).clamp(PAUSE_NS[0], PAUSE_NS[1]);
+        self.pause_ns = if long { PAUSE_NS[0] } else { twice };
         if !std::mem::replace(&mut self.failed_before, true) || long {
             tracing::warn!("the shadow died; the venue is not concerned, another one is started");
         }
-        self.started = Instant::now();
+        self.started = now;
     }
 
     fn start(&mut self) {
-        self.started = Instant::now();
+        self.started = self.clock.now();
         let started = std::env::current_exe().and_then(|program| {
             Command::new(program)
                 .arg("shadow")
@@ -194,7 +199,7 @@ impl Keeper {
         match started {
             Ok(child) => self.child = Some(child),
             Err(error) => {
-                self.pause = (self.pause * 2).clamp(PAUSE[0], PAUSE[1]);
+                self.pause_ns = (self.pause_ns * 2).clamp(PAUSE_NS[0], PAUSE_NS[1]);
                 if !std::mem::replace(&mut self.failed_before, true) {
                     tracing::warn!("the shadow cannot be started: {error}; tried again");
                 }
