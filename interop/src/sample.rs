@@ -198,7 +198,7 @@ pub fn orders(seed: u64, count: usize) -> Vec<ouch::Inbound> {
 }
 
 /// Every reject reason that the venue uses.
-pub const REASONS: [RejectReason; 18] = [
+pub const REASONS: [RejectReason; 19] = [
     RejectReason::DestinationClosed,
     RejectReason::Display,
     RejectReason::Halted,

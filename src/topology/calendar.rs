@@ -90,5 +90,5 @@ fn by_the_hours(config: &Config, now: Nanos, mut plan: DayPlan) -> Next {
 /// Date and incarnation of a day's directory.
 fn parse(name: &str) -> (u64, u8) {
     let (date, again) = name.split_at_checked(10).unwrap_or((name, ""));
-    (date_days(date).unwrap_or(0), again.bytes().nth(1).unwrap_or(b'A'))
+    (date_days(date).unwrap_or(0), again.as_bytes().get(1).copied().unwrap_or(b'A'))
 }

@@ -21,7 +21,7 @@ use crate::ring::{Producer, ring};
 use crate::sequencer::inbound::{Inbound, InboundOptions};
 use crate::store::{ArchiverOptions, Day, LogIndex, files};
 use crate::types::*;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -210,7 +210,7 @@ struct Traders {
     /// Next client sequence and reference, by session.
     next: Vec<(u64, u32)>,
     /// Session, reference and total of orders that may rest.
-    orders: HashMap<u64, (u16, Urn, u32)>,
+    orders: BTreeMap<u64, (u16, Urn, u32)>,
 }
 
 impl Traders {
@@ -226,7 +226,7 @@ impl Traders {
         };
         let flow = Synthetic::new(&options).expect("made for these symbols");
         let next = vec![(1, 1); genesis.sessions.len()];
-        Traders { flow, options, symbols, next, orders: HashMap::new() }
+        Traders { flow, options, symbols, next, orders: BTreeMap::new() }
     }
 
     fn next(&mut self) -> Command<'static> {

@@ -41,10 +41,10 @@ fn moved(days: u64) -> Holdings {
         let shares: BTreeMap<String, u64> = shares.into_iter().filter(|s| s.1 > 0).collect();
         (name.to_string(), (cash, shares))
     };
-    let cash = (150 * 50_0000 - 20 * 20_0000) * days;
+    let cash = (150 * 500_000 - 20 * 200_000) * days;
     Holdings::from([
-        account("A00", 1_000_000_0000 + cash, 100_000 - 150 * days, 100_000 + 20 * days),
-        account("A01", 2_000_000_0000 - cash, 200_000 + 150 * days, 200_000 - 20 * days),
+        account("A00", 10_000_000_000 + cash, 100_000 - 150 * days, 100_000 + 20 * days),
+        account("A01", 20_000_000_000 - cash, 200_000 + 150 * days, 200_000 - 20 * days),
         account("A02", 0, 0, 0),
     ])
 }

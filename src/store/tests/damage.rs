@@ -33,8 +33,11 @@ struct Case {
     /// Last record that is there.
     last: u64,
     /// Every file as it was, by directory.
-    files: [(PathBuf, Vec<(OsString, Vec<u8>)>); 2],
+    files: [(PathBuf, Files); 2],
 }
+
+/// Name and bytes of each file of a directory.
+type Files = Vec<(OsString, Vec<u8>)>;
 
 impl Case {
     fn new(log: LogIndex, copy: Copy, policy: CommitPolicy) -> Case {

@@ -394,9 +394,9 @@ fn command_payload(random: &mut Random) -> Vec<u8> {
     let mut payload = vec![0; COMMAND_BYTES_MAX];
     payload.iter_mut().for_each(|byte| *byte = random.draw() as u8);
     // Body letter of a message, phase of a phase change: mostly one that there is.
-    for at in 0..8 {
+    for byte in &mut payload[..8] {
         if random.one_in(4) {
-            payload[at] = *random.pick(b"OUXQ?\x00\x01\x02");
+            *byte = *random.pick(b"OUXQ?\x00\x01\x02");
         }
     }
     payload
