@@ -73,7 +73,7 @@ fn configuration() -> String {
     let port = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (gateway, repair) = (port(), port());
     let mut text = format!(
-        "[venue]\nname = \"AUDIT\"\ndata = \"data\"\nhot = \"hot\"\ntest_keys = true\n\
+        "[venue]\nname = \"AUDIT\"\ndata = \"data\"\nhot = \"hot\"\ndegraded = true\ntest_keys = true\n\
          [capacity]\norders_max = 10000\nsegment_mib = 1\nhot_segments_max = 16\n\
          [gateway]\nlisten = \"127.0.0.1:{gateway}\"\n\
          [feed]\na = \"239.192.251.1:{repair}\"\nb = \"239.192.251.2:{repair}\"\n\
