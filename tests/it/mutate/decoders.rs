@@ -155,7 +155,7 @@ fn targets() -> Vec<Target> {
     for (name, sample) in INBOUND_NAMES.into_iter().zip(INBOUND_SAMPLES) {
         targets.push(Target { name, sample, decode: decode_inbound, answers: INBOUND });
     }
-    const OUTBOUND_NAMES: [&str; 8] = [
+    const OUTBOUND_NAMES: [&str; 9] = [
         "OUCH out S",
         "OUCH out A",
         "OUCH out U",
@@ -163,9 +163,10 @@ fn targets() -> Vec<Target> {
         "OUCH out E",
         "OUCH out J",
         "OUCH out Q",
+        "OUCH out I",
         "OUCH out N",
     ];
-    const OUTBOUND_SAMPLES: [fn(&mut Random) -> Vec<u8>; 8] = [
+    const OUTBOUND_SAMPLES: [fn(&mut Random) -> Vec<u8>; 9] = [
         |r| ouch_out(r, 0),
         |r| ouch_out(r, 1),
         |r| ouch_out(r, 2),
@@ -174,6 +175,7 @@ fn targets() -> Vec<Target> {
         |r| ouch_out(r, 5),
         |r| ouch_out(r, 6),
         |r| ouch_out(r, 7),
+        |r| ouch_out(r, 8),
     ];
     for (name, sample) in OUTBOUND_NAMES.into_iter().zip(OUTBOUND_SAMPLES) {
         targets.push(Target { name, sample, decode: decode_outbound, answers: OUTBOUND });

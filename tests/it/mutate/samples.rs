@@ -122,7 +122,7 @@ pub fn inbound_bytes(random: &mut Random, urn: u32, live: &[u32]) -> Vec<u8> {
     bytes
 }
 
-/// Report number `kind` of eight.
+/// Report number `kind` of nine.
 pub fn outbound(random: &mut Random, kind: usize) -> Outbound {
     let timestamp = random.draw() >> 17;
     let urn = Urn(random.draw() as u32);
@@ -187,6 +187,7 @@ pub fn outbound(random: &mut Random, kind: usize) -> Outbound {
             cl_ord_id: order.cl_ord_id,
         }),
         6 => Outbound::QueryResponse(ouch::QueryResponse { timestamp, next_urn: urn.0 }),
+        7 => Outbound::CancelRefused(ouch::CancelRefused { timestamp, urn }),
         _ => Outbound::NotApplied(ouch::NotApplied { timestamp, from: random.draw(), count: 3 }),
     }
 }
