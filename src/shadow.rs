@@ -37,8 +37,13 @@ counters! {
 
 /// Commands done per duty cycle at most.
 const BATCH: usize = 1_024;
-/// Commands behind the newest snapshot that are worth another one at once.
-const FAR: u64 = 100_000;
+/// Commands after which a snapshot is written before its time: what a start does again is bounded at
+/// peak rates, too.
+const EVERY_COMMANDS: u64 = 1_000_000;
+/// A tenth of those behind the newest snapshot is worth another one at once.
+const FAR: u64 = 10;
+/// While it is catching up, no sooner than this after the one before.
+const CATCHING_UP_NS: u64 = 1_000_000_000;
 
 /// Why a day cannot be shadowed, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -82,12 +87,17 @@ pub struct Shadow {
     follow: Follow,
     reach: [Reach; 2],
     every_ns: u64,
+    every_commands: u64,
     /// When the next snapshot is due; `None` until the first cycle.
     due: Option<Nanos>,
-    /// Commands done since it was started, until it is level with the log for the first time.
-    catching_up: Option<u64>,
+    /// Not level with the log yet since it was started.
+    catching_up: bool,
+    /// When a snapshot was last written, or should have been.
+    saved_at: Nanos,
     /// Command of the newest snapshot.
     written: Seq,
+    /// Command of the last one that was tried: a disk that takes none is asked by time only.
+    tried: Seq,
     /// Written out, but the archive is not as far.
     waiting: Option<Snapshot>,
     fault: Option<ShadowError>,
@@ -112,8 +122,8 @@ impl EventSink for Follow {
 
 impl Shadow {
     /// A shadow of the day in `dir`, which begins with the newest snapshot that fits, or with
-    /// Genesis; it writes a snapshot every `every_ns` when something was done. Returns it and the
-    /// snapshots that it refused.
+    /// Genesis; it writes a snapshot every `every_ns` when something was done, and after a million
+    /// commands. Returns it and the snapshots that it refused.
     pub fn open(
         storage: Arc<dyn Storage>,
         dir: &Path,
@@ -165,9 +175,12 @@ impl Shadow {
             follow: Follow { made: VecDeque::with_capacity(4_096), trail },
             reach,
             every_ns,
+            every_commands: EVERY_COMMANDS,
             due: None,
-            catching_up: Some(0),
+            catching_up: true,
+            saved_at: Nanos(0),
             written,
+            tried: written,
             waiting: None,
             fault: None,
             counters,
@@ -212,14 +225,31 @@ impl Shadow {
         self.due = Some(Nanos(0));
     }
 
-    /// Level with the log for the first time, and far from where it began: a venue that dies again
-    /// and again within the interval would do all of that again at each start.
-    fn catch_up(&mut self, done: usize) {
-        let Some(before) = self.catching_up else { return };
-        let all = before + done as u64;
-        let level = done < BATCH;
-        self.catching_up = (!level).then_some(all);
-        if level && all >= FAR {
+    /// A snapshot is due before its time after this many commands, instead of a million.
+    pub fn set_every_commands(&mut self, commands: u64) {
+        self.every_commands = commands;
+    }
+
+    /// True when so much is committed behind its newest snapshot that a start would feel it.
+    pub fn is_far_behind(&self) -> bool {
+        let Some(control) = &self.control else { return false };
+        self.is_far(control.committed(LogIndex::Command).seq)
+    }
+
+    fn is_far(&self, seq: Seq) -> bool {
+        seq.0.saturating_sub(self.tried.0) >= self.every_commands / FAR
+    }
+
+    /// Far from where it began: a snapshot at once when it is level with the log for the first time,
+    /// and some on the way there. A venue that dies again and again before its shadow is level would
+    /// otherwise have more to do at each start.
+    fn catch_up(&mut self, done: usize, now: Nanos) {
+        if !self.catching_up {
+            return;
+        }
+        self.catching_up = done == BATCH;
+        let rested = now.since(self.saved_at) >= CATCHING_UP_NS;
+        if self.is_far(self.applied()) && (rested || !self.catching_up) {
             self.want_snapshot();
         }
     }
@@ -307,9 +337,11 @@ impl Shadow {
         let over = self.exchange.day_over();
         let due = *self.due.get_or_insert(now.plus(self.every_ns));
         let changed = self.applied() > self.written && self.reach[1].seq.0 > 0;
-        let ready = self.follow.made.is_empty() && changed && (now >= due || over);
+        let many = self.applied().0 - self.tried.0 >= self.every_commands;
+        let ready = self.follow.made.is_empty() && changed && (now >= due || many || over);
         if self.waiting.is_none() && ready {
             self.waiting = Some(self.take());
+            self.tried = self.applied();
         }
         let Some(snapshot) = &self.waiting else { return 0 };
         if !self.is_archived(snapshot) {
@@ -331,6 +363,7 @@ impl Shadow {
             }
         }
         self.waiting = None;
+        self.saved_at = now;
         self.due = Some(now.plus(self.every_ns));
         1
     }
@@ -347,7 +380,7 @@ impl Agent for Shadow {
         }
         match self.work() {
             Ok(done) => {
-                self.catch_up(done);
+                self.catch_up(done, now);
                 done + self.save(now)
             }
             Err(error) => {

@@ -69,7 +69,7 @@ round() {
     expect restart_ms.max -le 5000
     "$rialto" replay "$(day_dir)" --verify >/dev/null
     echo "level $level: $kills kills, $(figure messages) messages, missing 0, doubled 0, feed contiguous and unchanged, replay agrees; restart_ms p50 $(figure restart_ms.p50) max $(figure restart_ms.max)"
-    rm -rf "$venue" "$hot"
+    [ -n "${KEEP:-}" ] && echo "kept: $venue $hot" || rm -rf "$venue" "$hot"
 }
 
 round memory "${KILLS_MEMORY:-50}" "${SEED:-1}"

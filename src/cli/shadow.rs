@@ -57,7 +57,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    step_back(a.parent);
+    die_with(a.parent);
     let clock = SystemClock::new();
     let every_ns = a.every_seconds * 1_000_000_000;
     let (mut shadow, refused) = Shadow::open(files(), &a.dir, every_ns)
@@ -66,8 +66,12 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         tracing::warn!("{} is passed over: {}", refusal.path.display(), refusal.why);
     }
     tracing::info!("shadow of {} from command {} on", a.dir.display(), shadow.applied().0);
-    let mut wanted = false;
+    let (mut wanted, mut nice) = (false, false);
     while !stop.load(Ordering::Acquire) && !orphaned(a.parent) && !shadow.is_done() {
+        if !nice && !shadow.is_far_behind() {
+            nice = true;
+            step_back();
+        }
         let before = shadow.applied();
         let done = shadow.duty_cycle(clock.now());
         if let Some(fault) = shadow.fault() {
@@ -95,14 +99,18 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Gives way to everybody, and ends with the parent.
-fn step_back(parent: Option<u32>) {
-    // SAFETY: plain system calls on this process. Refused, they change nothing that matters.
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
-        if parent.is_some() {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        }
+/// Gives way to everybody. Not while the next start would have a lot to do: on a host that is busy a
+/// shadow that gives way may never be level.
+fn step_back() {
+    // SAFETY: a plain system call on this process. Refused, it changes nothing that matters.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+}
+
+/// Ends with the parent.
+fn die_with(parent: Option<u32>) {
+    if parent.is_some() {
+        // SAFETY: as above.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     }
 }
 

@@ -276,6 +276,62 @@ fn a_full_disk_stops_snapshots_and_nothing_else() {
     assert!(shadow.fault().is_none());
 }
 
+/// A shadow far behind leaves a snapshot on its way, so that the one after it has less to do.
+#[test]
+fn catching_up_leaves_snapshots_on_the_way() {
+    let mut world = World::new(56, "memory");
+    world.login(0);
+    world.login(1);
+    world.trade(300);
+    world.run(500 * MS);
+    let (mut shadow, _) = world.shadow(Arc::new(world.storage.process()));
+    shadow.set_every_commands(5_000);
+    assert!(shadow.is_far_behind());
+    shadow.duty_cycle(world.now());
+    let first = shadow.written();
+    assert!(first > Seq(0) && first < world.venue().status.applied(), "{first:?}");
+    drop(shadow);
+    let (mut shadow, _) = world.shadow(Arc::new(world.storage.process()));
+    assert_eq!(shadow.applied(), first);
+    shadow.set_every_commands(5_000);
+    world.follow(&mut shadow);
+    assert!(shadow.written() > first && !shadow.is_far_behind());
+}
+
+/// At a peak it is the count that bounds what a start does again; a disk that takes none is asked
+/// once per count, not without end.
+#[test]
+fn many_commands_bring_a_snapshot_before_its_time() {
+    let mut world = World::new(55, "memory");
+    world.login(0);
+    world.login(1);
+    let (mut shadow, _) = world.shadow(Arc::new(world.storage.process()));
+    world.follow(&mut shadow);
+    world.trade(20);
+    world.follow(&mut shadow);
+    assert_eq!(shadow.written(), Seq(0), "its time has not come");
+    shadow.set_every_commands(shadow.applied().0 + 10);
+    world.follow(&mut shadow);
+    assert_eq!(shadow.written(), Seq(0));
+    world.trade(20);
+    world.follow(&mut shadow);
+    let first = shadow.written();
+    assert!(first > Seq(0), "too many to wait");
+
+    shadow.set_every_commands(20);
+    world.disk_is_full(true);
+    world.trade(20);
+    for _ in 0..10 {
+        world.follow(&mut shadow);
+    }
+    assert_eq!(shadow.written(), first);
+    world.disk_is_full(false);
+    world.run(500 * MS);
+    world.trade(20);
+    world.follow(&mut shadow);
+    assert!(shadow.written() > first);
+}
+
 /// The event log says what no command made: an alarm, and no snapshot of it.
 #[test]
 fn a_divergence_is_an_alarm_and_ends_the_snapshots() {

@@ -111,7 +111,10 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         "state_hash": format!("{:016x}", told.state_hash),
         "kills": restarts.kills(),
         "kills_during_restart": times.interrupted,
-        "restart_ms": { "p50": times.p50_ms, "max": times.max_ms, "samples": times.samples },
+        "restart_ms": {
+            "p50": times.p50_ms, "max": times.max_ms, "slowest_kill": times.slowest_kill,
+            "samples": times.samples,
+        },
         "faults": faults.count,
     });
     let n = |key: &str| grouped(figures[key].as_u64().unwrap_or(0));
@@ -154,11 +157,12 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     say!("  replay agrees with {} of {} events", n("events_verified"), n("events"));
     if restarts.kills() > 0 {
         say!(
-            "  {} kills, {} of them before the restart had answered; restart_ms p50 {} max {} ({} samples)",
+            "  {} kills, {} of them before the restart had answered; restart_ms p50 {} max {} (kill {}; {} samples)",
             n("kills"),
             n("kills_during_restart"),
             times.p50_ms,
             times.max_ms,
+            times.slowest_kill,
             times.samples
         );
     }

@@ -21,6 +21,8 @@ pub struct Restarts {
 pub struct Times {
     pub p50_ms: u64,
     pub max_ms: u64,
+    /// Which kill that was, from 1; 0 = none.
+    pub slowest_kill: usize,
     pub samples: usize,
     /// Kills that came before the restart after the one before had answered anybody.
     pub interrupted: usize,
@@ -61,21 +63,24 @@ impl Restarts {
     /// One time per kill, but for kills that were followed by another one before anybody was
     /// answered: those say how soon it was killed again.
     pub fn times(&self) -> Times {
-        let mut times: Vec<u64> = Vec::new();
+        let mut times: Vec<(u64, usize)> = Vec::new();
         let mut interrupted = 0;
         let mut earliest: Option<Nanos> = None;
         for (i, &(told, _)) in self.kills.iter().enumerate().rev() {
             earliest = self.answered[i].into_iter().chain(earliest).min();
             let next = self.kills.get(i + 1);
             match earliest {
-                Some(at) if next.is_none_or(|&(next, _)| at <= next) => times.push(at.since(told)),
+                Some(at) if next.is_none_or(|&(next, _)| at <= next) => {
+                    times.push((at.since(told), i + 1))
+                }
                 _ => interrupted += usize::from(next.is_some()),
             }
         }
         times.sort_unstable();
         Times {
-            p50_ms: times.get(times.len() / 2).map_or(0, |ns| ns / 1_000_000),
-            max_ms: times.last().map_or(0, |ns| ns / 1_000_000),
+            p50_ms: times.get(times.len() / 2).map_or(0, |(ns, _)| ns / 1_000_000),
+            max_ms: times.last().map_or(0, |(ns, _)| ns / 1_000_000),
+            slowest_kill: times.last().map_or(0, |&(_, kill)| kill),
             samples: times.len(),
             interrupted,
         }
@@ -101,14 +106,16 @@ mod tests {
     fn counts_to_the_first_answer_to_an_order_sent_after_the_kill() {
         // Sent before the kill and answered after it: says nothing of it.
         let times = restarts(&[100], &[(90, 120), (110, 350), (105, 300)]);
-        assert_eq!(times, Times { p50_ms: 200, max_ms: 200, samples: 1, interrupted: 0 });
+        let all = Times { p50_ms: 200, max_ms: 200, slowest_kill: 1, samples: 1, interrupted: 0 };
+        assert_eq!(times, all);
     }
 
     #[test]
     fn a_kill_before_the_answer_makes_no_sample_of_the_one_before() {
         // The order sent after the first kill is answered only after the second.
         let times = restarts(&[100, 150], &[(110, 300), (160, 310)]);
-        assert_eq!(times, Times { p50_ms: 160, max_ms: 160, samples: 1, interrupted: 1 });
+        let all = Times { p50_ms: 160, max_ms: 160, slowest_kill: 2, samples: 1, interrupted: 1 };
+        assert_eq!(times, all);
         // Never answered at all: no sample, and the suite counts samples.
         assert_eq!(restarts(&[100], &[]), Times::default());
     }
