@@ -25,10 +25,22 @@ struct Books {
     now: Nanos,
     broken: bool,
     ended: bool,
+    /// Messages given up, until it is known why: first, count.
+    lost: Option<(u64, u64)>,
     seen: Shared,
 }
 
 impl Books {
+    /// What was given up can be had no more only where the day began anew after memory was lost: the
+    /// same day under a later incarnation. Source: session.md 7, 24.
+    fn judge_lost(&mut self, next: Option<SessionName>) {
+        let Some((from, count)) = self.lost.take() else { return };
+        let [old, new] = [self.session, next.unwrap_or(self.session)].map(|s| s.0);
+        if old[7..] != new[7..] || new[6] <= old[6] {
+            self.fault("a subscriber lost messages", format!("{count} from {from}"));
+        }
+    }
+
     fn fault(&mut self, rule: &'static str, what: String) {
         if !std::mem::replace(&mut self.broken, true) {
             let what = format!("{}: {what}", self.name);
@@ -45,7 +57,7 @@ impl Books {
 
 impl FeedListener for Books {
     fn on_message(&mut self, sequence: u64, payload: &[u8], end_of_packet: bool) {
-        if self.broken {
+        if self.broken || self.lost.is_some() {
             return;
         }
         if sequence != self.last + 1 {
@@ -66,13 +78,14 @@ impl FeedListener for Books {
     }
 
     fn on_session(&mut self, session: SessionName) {
+        self.judge_lost(Some(session));
         self.mirror.clear();
         (self.session, self.last, self.command, self.digest_at) = (session, 0, None, 0);
         self.ended = false;
     }
 
     fn on_lost(&mut self, from: u64, count: u64) {
-        self.fault("a subscriber lost messages", format!("{count} from {from}"));
+        self.lost.get_or_insert((from, count));
     }
 
     fn on_end(&mut self, next: u64) {
@@ -142,6 +155,7 @@ impl SubscriberActor {
             now: Nanos(0),
             broken: false,
             ended: false,
+            lost: None,
             seen: self.seen.clone(),
         };
         self.up = Some((handler, books));
@@ -164,6 +178,7 @@ impl Actor for SubscriberActor {
         let Some((handler, books)) = &mut self.up else { return 0 };
         books.now = now;
         let done = handler.poll(now, books);
+        books.judge_lost(None);
         if quiet && handler.missing() == 0 && books.last != self.told {
             self.told = books.last;
             books.digest(true);
