@@ -85,14 +85,14 @@ pub struct Engine {
 
 impl Engine {
     /// Reads Genesis and does the whole committed log again, comparing events with those that are
-    /// there; live afterwards. `make_room` is called when the event log has no room (the archiver's
-    /// duty cycle, or nothing when the archiver has a thread of its own); after 10,000 calls in vain
-    /// the start fails. Cost: the whole day's commands.
+    /// there; live afterwards. `make_room` is called while the event log has no room (the archiver's
+    /// duty cycle, or nothing when the archiver has a thread of its own); when it says that waiting
+    /// longer is in vain the start fails. Cost: the whole day's commands.
     pub fn start(
         commands: Reader,
         outbound: Outbound,
         status: Arc<EngineStatus>,
-        make_room: impl FnMut(),
+        make_room: impl FnMut() -> bool,
     ) -> Result<Engine, EngineError> {
         Engine::start_guarded(commands, outbound, status, Guard::none(), make_room)
     }
@@ -104,7 +104,7 @@ impl Engine {
         outbound: Outbound,
         status: Arc<EngineStatus>,
         guard: Guard,
-        mut make_room: impl FnMut(),
+        mut make_room: impl FnMut() -> bool,
     ) -> Result<Engine, EngineError> {
         let (genesis_bytes, seq, time) = {
             let Some(record) = commands.next()? else { return Err(EngineError::NoGenesis) };
@@ -126,7 +126,7 @@ impl Engine {
     fn recover_or_die(
         &mut self,
         last: Seq,
-        make_room: &mut dyn FnMut(),
+        make_room: &mut dyn FnMut() -> bool,
     ) -> Result<(), EngineError> {
         match catch_unwind(AssertUnwindSafe(|| self.recover(last, make_room))) {
             Ok(recovered) => recovered,
@@ -144,7 +144,7 @@ impl Engine {
         exchange: Exchange,
         (last, time): (Seq, Nanos),
         guard: Guard,
-        mut make_room: impl FnMut(),
+        mut make_room: impl FnMut() -> bool,
     ) -> Result<Engine, EngineError> {
         status.set_phase(exchange.phase());
         status.set_mode(exchange.mode());
@@ -180,19 +180,20 @@ impl Engine {
         resume_unwind(panic)
     }
 
-    fn recover(&mut self, genesis: Seq, make_room: &mut dyn FnMut()) -> Result<(), EngineError> {
+    fn recover(
+        &mut self,
+        genesis: Seq,
+        make_room: &mut dyn FnMut() -> bool,
+    ) -> Result<(), EngineError> {
         let mut last = genesis;
         loop {
             if let Some(fault) = self.outbound.fault() {
                 return Err(fault.into());
             }
-            let mut tries = 0;
             while !self.outbound.ready() {
-                tries += 1;
-                if tries > 10_000 {
+                if !make_room() {
                     return Err(EngineError::NoRoom { seq: last.0 });
                 }
-                make_room();
                 std::thread::yield_now();
             }
             let Some(record) = self.commands.next()? else { break };

@@ -39,6 +39,9 @@ const RECEIPT_SLOTS: usize = 65_536;
 const RELEASED_COUNTER: usize = 0;
 /// Repair answers that a client may get at once, bytes: 16 packets.
 const REPAIR_BURST_MIN: u64 = 16 * 1_400;
+/// A start whose event log has had no room for so long is given up: the archive's disk is full, not
+/// slow. Longer than a few syncs of a bad disk.
+const ROOM_WAIT_NS: u64 = 10_000_000_000;
 /// Term of a venue of one node.
 const TERM: u32 = 1;
 /// Recovery of more commands than this takes a while and is told before it begins (about 1 s).
@@ -128,6 +131,8 @@ pub struct Facts {
     pub cut: Option<Cut>,
     /// Time that recovery took, ns.
     pub recovery_ns: u64,
+    /// When it was over.
+    pub ready: Nanos,
     /// Its parts in their order, with the time each took, ns.
     pub recovery_parts: Vec<(&'static str, u64)>,
     /// The command before which the venue stands, and what it did to earlier runs.
@@ -206,9 +211,17 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         (TERM, sessions),
     );
     let guard = day.guard.clone();
+    // Waits as long as the disk gets on: a slow one is no reason not to start.
+    let mut stuck = (Seq(0), clock.now());
     let (engine, resumed) =
         recover::engine(loaded, &command_log, outbound, status.clone(), guard, || {
-            archiver.duty_cycle(clock.now());
+            let now = clock.now();
+            archiver.duty_cycle(now);
+            let written = control.written(LogIndex::Event).seq;
+            if written != stuck.0 {
+                stuck = (written, now);
+            }
+            now.since(stuck.1) < ROOM_WAIT_NS
         })?;
     parts.note("commands", clock.now());
     if status.halted_before().is_some() {
@@ -325,6 +338,7 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         snapshot: resumed.as_ref().map_or(Seq(0), |r| r.commands()),
         cut: day.cut.take(),
         recovery_ns: clock.now().since(begun),
+        ready: clock.now(),
         recovery_parts: parts.all,
         halted: day.guard.halted_before().and(day.guard.crash().cloned()),
         configuration_differs,

@@ -93,7 +93,7 @@ impl Filler {
             outbound,
             status.clone(),
             day.guard.clone(),
-            || {},
+            || true,
         )?;
 
         let stop = Arc::new(AtomicBool::new(false));

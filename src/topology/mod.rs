@@ -118,9 +118,11 @@ impl Venue {
         self.day.control()
     }
 
-    /// False once the day is over and `linger_ns` have passed since its end: then [`Venue::end`].
+    /// False once the day is over and `linger_ns` have passed since its end, and since this process
+    /// serves: what the one before it could not say any more is said then. Then [`Venue::end`].
     pub fn is_served(&self, linger_ns: u64, now: Nanos) -> bool {
-        self.status.day_over().is_none_or(|ended| now.since(ended) < linger_ns)
+        let since = |ended: Nanos| now.since(ended.max(self.facts.ready));
+        self.status.day_over().is_none_or(|ended| since(ended) < linger_ns)
     }
 
     /// Goes silent: ends the threads; no message says so. Err: one had panicked. Afterwards the

@@ -73,7 +73,7 @@ pub(super) fn engine(
     outbound: Outbound,
     status: Arc<crate::board::EngineStatus>,
     guard: Guard,
-    make_room: impl FnMut(),
+    make_room: impl FnMut() -> bool,
 ) -> Result<(Engine, Option<Resumed>), StartError> {
     let mut reader = log.reader()?.trusted();
     let Some(loaded) = loaded else {

@@ -179,7 +179,7 @@ fn the_reader_sees_paths_through_super_braces_and_comments() {
     assert_eq!(named, ["net", "net", "wire", "store"]);
 }
 
-fn sources() -> Vec<PathBuf> {
+pub fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = folders.pop() {

@@ -207,7 +207,7 @@ impl World<'_> {
         let Some(exchange) = &self.exchange else { return };
         let Some(over) = exchange.status.day_over() else { return };
         let own_now = self.now.wrapping_add_signed(exchange.offset_ns);
-        if own_now.saturating_sub(over.0) >= self.config.day.linger_ns {
+        if own_now.saturating_sub(over.max(exchange.facts.ready).0) >= self.config.day.linger_ns {
             self.stop_exchange(MS, true);
         }
     }

@@ -242,6 +242,7 @@ impl Venue {
         let engine =
             Engine::start(commands.reader().unwrap().trusted(), outbound, status.clone(), || {
                 archiver.duty_cycle(now);
+                true
             })?;
 
         let mut config = GatewayConfig::new(GATEWAY, GATEWAY_KEY, MIDNIGHT);
