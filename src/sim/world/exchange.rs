@@ -303,8 +303,9 @@ impl World<'_> {
         }
     }
 
-    fn serve(&mut self, exchange: Exchange, took: u64) {
+    fn serve(&mut self, mut exchange: Exchange, took: u64) {
         self.now += took;
+        exchange.facts.ready = Nanos(self.now.wrapping_add_signed(exchange.offset_ns));
         let facts = &exchange.facts;
         self.counts.starts += 1;
         self.counts.tails_cut += u64::from(facts.cut.is_some());

@@ -2,7 +2,7 @@
 
 use super::host::Host;
 use super::{MS, World};
-use crate::config::Config;
+use crate::config::{Config, DayEnd};
 use crate::exchange::command::Mode;
 use crate::sim::Happening;
 use crate::sim::plan::{Plan, config_text};
@@ -11,6 +11,9 @@ use std::path::Path;
 
 /// Clocks further apart than this refuse logins (5 s), less what a round may take.
 const CLOCK_OFF: u64 = 4_000 * MS;
+
+/// A day that begins while everybody heals lasts longer than the healing may, seconds.
+const HEALING_DAY_S: u64 = 3_600;
 
 /// The configuration as the operator last wrote it.
 ///
@@ -54,6 +57,10 @@ impl World<'_> {
     /// No more faults; whoever is down comes up.
     pub(super) fn heal(&mut self) {
         self.healing_since = Some(self.now);
+        // Days of a few seconds would not let everybody in at once.
+        if let DayEnd::After(seconds) = &mut self.config.day.end {
+            *seconds = HEALING_DAY_S;
+        }
         self.network.set_links(self.plan.network.healed());
         for (_, ending) in std::mem::take(&mut self.endings) {
             self.end(ending);
