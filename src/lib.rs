@@ -27,6 +27,8 @@ pub mod shadow;
 #[cfg(feature = "cli")]
 pub mod config;
 #[cfg(feature = "cli")]
+pub mod host;
+#[cfg(feature = "cli")]
 pub mod topology;
 pub mod broker;
 pub mod subscriber;

@@ -5,6 +5,7 @@ mod bugs;
 mod audit;
 mod config;
 mod demo;
+mod doctor;
 mod feed;
 mod fill;
 mod log;
@@ -45,6 +46,7 @@ enum Command {
     Audit(audit::Arguments),
     Shadow(shadow::Arguments),
     Void(void::Arguments),
+    Doctor(doctor::Arguments),
     #[command(hide = true)]
     Mirror(mirror::Arguments),
     #[command(hide = true)]
@@ -66,6 +68,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Sim(a) => sim::run(a),
         Command::Audit(a) => audit::run(a),
         Command::Void(a) => void::run(a),
+        Command::Doctor(a) => doctor::run(a),
         Command::Mirror(a) => mirror::run(a),
         Command::Witness(a) => witness::run(a),
         Command::Shadow(a) => shadow::run(a),

@@ -191,6 +191,17 @@ pub struct SessionConfig {
     pub burst: u32,
 }
 
+/// The host under the venue: what `rialto configure` may change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostConfig {
+    /// File in which `rialto configure` keeps the values that were there before.
+    pub state: PathBuf,
+    /// CPUs for everything that is not the order path; `None` = all that no `[[thread]]` names.
+    pub housekeeping: Option<Vec<usize>>,
+    /// Huge pages of 2 MiB to keep ready; 0 = what the data path needs by itself.
+    pub huge_pages: u64,
+}
+
 /// A checked configuration.
 #[derive(Clone)]
 pub struct Config {
@@ -230,6 +241,8 @@ pub struct Config {
     pub snapshot_every_seconds: u64,
     /// Threads.
     pub threads: Vec<ThreadConfig>,
+    /// Host.
+    pub host: HostConfig,
     /// Symbols; locate = index + 1.
     pub symbols: Vec<SymbolSpec>,
     /// Firms.

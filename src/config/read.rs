@@ -35,6 +35,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     let feed = root.table("feed");
     let snapshot = root.table("snapshot");
     let threads = root.tables("thread");
+    let host = root.table("host");
     let symbols = root.tables("symbol");
     let firms = root.tables("firm");
     let accounts = root.tables("account");
@@ -58,6 +59,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     }
     let snapshot_every_seconds = read_snapshot(snapshot, faults);
     let threads = read_threads(threads, faults);
+    let host = read_host(base, host, &threads, faults);
     let symbols = read_symbols(symbols, faults);
     let firms = read_firms(firms, faults);
     let accounts = read_accounts(accounts, &symbols, &firms, faults);
@@ -83,6 +85,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
         feed: feed?,
         snapshot_every_seconds: snapshot_every_seconds?,
         threads,
+        host: host?,
         symbols,
         firms,
         accounts,
@@ -364,6 +367,50 @@ fn read_threads(tables: Vec<Table>, faults: &mut Faults) -> Vec<ThreadConfig> {
         }
     }
     threads
+}
+
+/// Where the old values of the host are kept when nothing else is said: gone after a boot, as the
+/// values that it undoes are.
+const HOST_STATE: &str = "/run/rialto/configure.json";
+
+fn read_host(
+    base: &Path,
+    table: Table,
+    threads: &[ThreadConfig],
+    faults: &mut Faults,
+) -> Option<HostConfig> {
+    let mut s = Section::new("host", table);
+    let state = s.text_with("state", Some(PathBuf::from(HOST_STATE)), "must name a file", |t| {
+        (!t.is_empty() && !t.ends_with('/')).then(|| base.join(t))
+    });
+    let allowed = "must be a list of CPUs such as \"0-1,8\"";
+    let housekeeping = s.text_with("housekeeping", Some(None), allowed, |t| {
+        cpu_list(t).filter(|cpus| !cpus.is_empty()).map(Some)
+    });
+    let huge_pages = s.number("huge_pages", Some(0), 0..=1 << 20, "pages of 2 MiB");
+    if let Some(Some(cpus)) = &housekeeping
+        && let Some(cpu) = threads.iter().filter_map(|t| t.cpu).find(|cpu| cpus.contains(cpu))
+    {
+        s.fault("housekeeping", None, format!("must not name CPU {cpu}, which a [[thread]] has"));
+    }
+    s.finish(faults);
+    Some(HostConfig { state: state?, housekeeping: housekeeping?, huge_pages: huge_pages? })
+}
+
+/// CPUs of "0-1,8", ascending, without doubles; at most 1,024, as in [[thread]].
+fn cpu_list(text: &str) -> Option<Vec<usize>> {
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if first > last || last > 1_023 {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    cpus.sort_unstable();
+    cpus.dedup();
+    Some(cpus)
 }
 
 fn duplicate<T: PartialEq>(list: &[T], item: &T) -> bool {

@@ -67,6 +67,32 @@ fn hours_of_a_day() {
 }
 
 #[test]
+fn the_host_of_a_venue() {
+    let thread = "[[thread]]\nagents = [\"ingress\", \"sequencer\", \"engine\", \"publisher\", \
+                  \"egress\", \"timer\", \"replayer\", \"retransmitter\"]\ncpu = 2\n[[thread]]\nagents = \
+                  [\"archiver\"]\n";
+    let host = |keys: &str| {
+        let text = format!("{GOOD}\n{thread}\n[host]\n{keys}");
+        Config::parse(Path::new("dir/x.toml"), &text).map(|c| c.host).map_err(|e| e.to_string())
+    };
+    let plain = host("").unwrap();
+    assert_eq!(plain.state, Path::new("/run/rialto/configure.json"));
+    assert_eq!((plain.housekeeping, plain.huge_pages), (None, 0));
+    let all = host("state = \"s.json\"\nhousekeeping = \"0-1,8\"\nhuge_pages = 64").unwrap();
+    assert_eq!(all.state, Path::new("dir/s.json"));
+    assert_eq!((all.housekeeping, all.huge_pages), (Some(vec![0, 1, 8]), 64));
+    for (keys, why) in [
+        ("state = \"s/\"", "host.state = \"s/\": must name a file"),
+        ("housekeeping = \"3-1\"", "host.housekeeping = \"3-1\": must be a list of CPUs"),
+        ("housekeeping = \"0-2\"", "host.housekeeping: must not name CPU 2"),
+        ("huge_pages = -1", "host.huge_pages = -1: must be a whole number"),
+    ] {
+        let error = host(keys).unwrap_err();
+        assert!(error.contains(why), "{keys}: {error}");
+    }
+}
+
+#[test]
 fn dates_and_days_are_each_others_inverse() {
     for days in (0..60_000).step_by(7).chain(19_700..20_200) {
         assert_eq!(date_days(&date_text(days)), Some(days));

@@ -33,6 +33,14 @@ pub(super) fn hot_tier(config: &Config) -> PathBuf {
     }
 }
 
+/// Where the hot tier should lie, whether there is room or not; makes nothing. For the doctor.
+pub fn hot_place(config: &Config) -> PathBuf {
+    match &config.hot {
+        HotTier::Directory(path) => path.clone(),
+        HotTier::Auto => shm_place(config),
+    }
+}
+
 impl Ports {
     /// The sockets that the configuration names.
     pub fn bind(config: &Config) -> Result<Ports, StartError> {
@@ -59,18 +67,24 @@ impl Ports {
     }
 }
 
+/// Memory that is a file system.
+const SHM: &str = "/dev/shm";
+
+fn shm_place(config: &Config) -> PathBuf {
+    let whole = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
+    let whole = whole.canonicalize().unwrap_or(whole);
+    let name = crc32c::crc32c(whole.as_os_str().as_encoded_bytes());
+    Path::new(SHM).join(format!("rialto-{name:08x}"))
+}
+
 /// A directory of /dev/shm that belongs to this data directory: two venues on one host must not meet
 /// there. The same data directory finds it again.
 /// Where there is no tmpfs, or one too small for a few segments (containers often give 64 MiB), it
 /// lies in the data directory, if the configuration allows that: degraded, and told.
 fn auto_hot_tier(config: &Config) -> PathBuf {
-    let shm = Path::new("/dev/shm");
-    let whole = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
-    let whole = whole.canonicalize().unwrap_or(whole);
-    let name = crc32c::crc32c(whole.as_os_str().as_encoded_bytes());
-    let hot = shm.join(format!("rialto-{name:08x}"));
+    let hot = shm_place(config);
     let wanted = 2 * AUTO_HOT_SEGMENTS * config.segment_bytes;
-    if hot.is_dir() || memory_free_bytes(shm).is_some_and(|free| free >= wanted) {
+    if hot.is_dir() || memory_free_bytes(Path::new(SHM)).is_some_and(|free| free >= wanted) {
         hot
     } else {
         config.data.join("hot")

@@ -22,6 +22,7 @@ pub use carry::{Carried, CarryError};
 pub use day::{close_day, rehearse};
 pub use error::StartError;
 pub use fill::Filler;
+pub use host::hot_place;
 
 use crate::agent::{Agent, AgentPanic, IdleStrategy, Runner, RunnerHandle, RunnerOptions};
 use crate::board::EngineStatus;

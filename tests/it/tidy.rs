@@ -56,6 +56,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("subscriber", &["types", "agent", "clock", "net", "wire"]),
     ("flow", &["types", "random"]),
     ("config", &["types", "exchange::data", "guard"]),
+    // The measured gaps need a pinned thread and a clock.
+    ("host", &["types", "agent", "clock", "counters", "config"]),
     ("replay", &["types", "guard", "store", "exchange"]),
     ("snapshot", &["types", "store", "exchange"]),
     ("shadow", &["types", "agent", "counters", "store", "guard", "exchange", "snapshot"]),

@@ -1,0 +1,126 @@
+//! What the configuration asks of the host.
+//!
+//! Consumes a checked configuration and what the command line adds; produces plain numbers that
+//! doctor holds against the host and configure writes into it.
+
+use super::cpus;
+use crate::config::{Config, Idle};
+use std::path::PathBuf;
+
+/// How frames come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DataPath {
+    /// UDP sockets.
+    Udp,
+    /// AF_XDP where the host can, else UDP sockets.
+    Auto,
+    /// AF_XDP or no start.
+    AfXdp,
+}
+
+/// What the command line says beside the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct HostOptions {
+    /// Network interface of orders and feed.
+    pub interface: Option<String>,
+    /// How frames come in.
+    pub path: Option<DataPath>,
+}
+
+/// Demands on a host.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    /// CPUs that `[[thread]]` tables name, ascending: nothing else should run there.
+    pub application: Vec<usize>,
+    /// CPUs for everything else; `None` = all that are online and not `application`.
+    pub housekeeping: Option<Vec<usize>>,
+    /// A thread spins.
+    pub spins: bool,
+    /// Directory of the hot tier.
+    pub hot: PathBuf,
+    /// The hot tier in full, bytes.
+    pub hot_bytes: u64,
+    /// Without so much, the start is refused, bytes.
+    pub hot_bytes_min: u64,
+    /// The hot tier may lie on a disk.
+    pub degraded: bool,
+    /// The exchange's tables, twice: venue and shadow, bytes.
+    pub table_bytes: u64,
+    /// Directory of the days.
+    pub data: PathBuf,
+    /// Both logs of a day, bytes.
+    pub day_bytes: u64,
+    /// Network interface; `None` = the one that has the address of `gateway.listen`.
+    pub interface: Option<String>,
+    /// Address that orders come to.
+    pub listen: std::net::Ipv4Addr,
+    /// How frames come in.
+    pub path: DataPath,
+    /// Receive queues that the venue reads.
+    pub queues: u32,
+    /// Frames of the UMEM, bytes in all; 0 without AF_XDP.
+    pub umem_bytes: u64,
+    /// Bytes of a frame of the UMEM that a packet can use.
+    pub frame_bytes: u64,
+    /// Entries of the ring that hands frames to the card.
+    pub fill_entries: u32,
+    /// Huge pages of 2 MiB that must be there.
+    pub huge_pages: u64,
+    /// UDP ports that the venue receives on.
+    pub ports: Vec<u16>,
+}
+
+/// Frames of 2,048 bytes: fill, receive, transmit and completion rings of 4,096 entries each.
+const UMEM_BYTES: u64 = 4 * 4_096 * 2_048;
+/// A frame of 2,048 bytes less the 256 that the kernel keeps in front of the packet
+/// (XDP_PACKET_HEADROOM, linux/bpf.h).
+const FRAME_BYTES: u64 = 2_048 - 256;
+const FILL_ENTRIES: u32 = 4_096;
+/// Segments of each log that must fit before a start: see `topology`.
+const SEGMENTS_MIN: u64 = 4;
+
+impl Needs {
+    /// Of a configuration; `hot` is where its hot tier lies.
+    pub fn of(config: &Config, hot: PathBuf, options: &HostOptions) -> Needs {
+        let sizing = config.sizing();
+        let mut application: Vec<usize> = config.threads.iter().filter_map(|t| t.cpu).collect();
+        application.sort_unstable();
+        application.dedup();
+        // A key of the configuration for either would be named here.
+        let interface = options.interface.clone();
+        let path = options.path.unwrap_or(match interface {
+            Some(_) => DataPath::Auto,
+            None => DataPath::Udp,
+        });
+        let umem_bytes = if path == DataPath::Udp { 0 } else { UMEM_BYTES };
+        Needs {
+            application,
+            housekeeping: config.host.housekeeping.clone(),
+            spins: config.threads.iter().any(|t| t.idle == Idle::Spin),
+            hot,
+            hot_bytes: sizing.hot_tier,
+            hot_bytes_min: sizing.hot_tier.min(2 * SEGMENTS_MIN * config.segment_bytes),
+            degraded: config.degraded_allowed,
+            table_bytes: 2 * sizing.tables,
+            data: config.data.clone(),
+            day_bytes: sizing.command_log + sizing.event_log,
+            interface,
+            listen: *config.gateway.listen.ip(),
+            path,
+            queues: 1,
+            umem_bytes,
+            frame_bytes: FRAME_BYTES,
+            fill_entries: FILL_ENTRIES,
+            huge_pages: config.host.huge_pages.max(umem_bytes.div_ceil(2 << 20)),
+            ports: vec![config.gateway.listen.port(), config.feed.repair.port()],
+        }
+    }
+
+    /// CPUs for everything that is not the venue's order path, of those that are online.
+    pub fn housekeeping_of(&self, online: &[usize]) -> Vec<usize> {
+        match &self.housekeeping {
+            Some(cpus) => cpus::common(cpus, online),
+            None => cpus::without(online, &self.application),
+        }
+    }
+}
