@@ -4,6 +4,7 @@
 mod bugs;
 mod audit;
 mod config;
+mod configure;
 mod demo;
 mod doctor;
 mod feed;
@@ -47,6 +48,7 @@ enum Command {
     Shadow(shadow::Arguments),
     Void(void::Arguments),
     Doctor(doctor::Arguments),
+    Configure(configure::Arguments),
     #[command(hide = true)]
     Mirror(mirror::Arguments),
     #[command(hide = true)]
@@ -69,6 +71,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Audit(a) => audit::run(a),
         Command::Void(a) => void::run(a),
         Command::Doctor(a) => doctor::run(a),
+        Command::Configure(a) => configure::run(a),
         Command::Mirror(a) => mirror::run(a),
         Command::Witness(a) => witness::run(a),
         Command::Shadow(a) => shadow::run(a),

@@ -5,7 +5,7 @@ use super::row::{Row, ask, stage};
 use crate::host::cpus;
 
 /// Idle states that take longer than this to leave cost jitter, us: a kernel wake-up costs as much.
-const IDLE_EXIT_US_MAX: u64 = 2;
+pub(in crate::host) const IDLE_EXIT_US_MAX: u64 = 2;
 
 pub(super) fn rows(host: &Host) -> Vec<Row> {
     vec![

@@ -28,14 +28,6 @@ fn by_default(host: &Host) -> Row {
     ask.warn_unless_read(seen)
 }
 
-/// Interrupt numbers that have a directory of their own.
-pub(super) fn numbers(host: &Host) -> Vec<u32> {
-    let names = host.surface.names("/proc/irq".as_ref());
-    let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
-    numbers.sort_unstable();
-    numbers
-}
-
 fn routed(host: &Host) -> Row {
     let ask = ask(
         "interrupts",
@@ -47,7 +39,7 @@ fn routed(host: &Host) -> Row {
         Ok(cpus) => cpus,
         Err(reason) => return ask.none(reason),
     };
-    let numbers = numbers(host);
+    let numbers = host.interrupts();
     if numbers.is_empty() {
         return ask.none("/proc/irq tells no interrupts");
     }

@@ -16,15 +16,17 @@ mod nic;
 mod row;
 mod time;
 
+pub(super) use cpu::IDLE_EXIT_US_MAX;
+pub(super) use nic::ring_wanted;
 pub use row::{Report, Row, State};
 
 use super::cpus;
 use super::machine::Machine;
 use super::needs::Needs;
-use super::surface::Surface;
+use super::surface::{Key, NicItem, Surface};
 
-/// What every check sees.
-pub(super) struct Host<'a> {
+/// A host as seen for one configuration: what doctor and configure look at.
+pub struct Host<'a> {
     pub(super) surface: &'a dyn Surface,
     pub(super) machine: &'a Machine,
     pub(super) needs: &'a Needs,
@@ -35,11 +37,8 @@ pub(super) struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    pub(super) fn new(
-        surface: &'a dyn Surface,
-        machine: &'a Machine,
-        needs: &'a Needs,
-    ) -> Host<'a> {
+    /// Looks which CPUs are online and which interface is the venue's.
+    pub fn new(surface: &'a dyn Surface, machine: &'a Machine, needs: &'a Needs) -> Host<'a> {
         let online = surface.text("/sys/devices/system/cpu/online").ok();
         let online = online.and_then(|text| cpus::parse_list(&text)).unwrap_or_default();
         let mut host = Host { surface, machine, needs, online, interface: Err(String::new()) };
@@ -70,6 +69,20 @@ impl<'a> Host<'a> {
     pub(super) fn command_line(&self) -> Result<Vec<String>, String> {
         let text = self.surface.text("/proc/cmdline").map_err(|e| e.to_string())?;
         Ok(text.split_whitespace().map(str::to_string).collect())
+    }
+
+    /// A value of the card, or why there is none.
+    pub(super) fn card(&self, item: NicItem) -> Result<String, String> {
+        let name = self.interface.clone()?;
+        self.surface.read(&Key::Nic(name, item)).map_err(|reason| reason.to_string())
+    }
+
+    /// Interrupt numbers that have a directory of their own, ascending.
+    pub(super) fn interrupts(&self) -> Vec<u32> {
+        let names = self.surface.names("/proc/irq".as_ref());
+        let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        numbers.sort_unstable();
+        numbers
     }
 
     /// Value of `name=` on the kernel's command line.
@@ -108,4 +121,4 @@ pub fn examine(surface: &dyn Surface, machine: &Machine, needs: &Needs, measure_
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

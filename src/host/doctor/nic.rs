@@ -4,7 +4,7 @@ use super::Host;
 use super::row::{Row, ask, stage};
 use crate::host::needs::DataPath;
 use crate::host::netdev;
-use crate::host::surface::{Key, NicItem};
+use crate::host::surface::NicItem;
 
 /// Headers of Ethernet, IPv4 and UDP in front of a datagram of 1,472 bytes.
 const ETHERNET_BYTES: u64 = 14;
@@ -28,14 +28,8 @@ pub(super) fn rows(host: &Host) -> Vec<Row> {
     ]
 }
 
-/// A value of the card, or why there is none.
-fn item(host: &Host, item: NicItem) -> Result<String, String> {
-    let name = host.interface.clone()?;
-    host.surface.read(&Key::Nic(name, item)).map_err(|reason| reason.to_string())
-}
-
 fn value(host: &Host, which: NicItem) -> Result<u64, String> {
-    let text = item(host, which)?;
+    let text = host.card(which)?;
     text.parse().map_err(|_| format!("{text:?} is no number"))
 }
 
@@ -60,7 +54,7 @@ fn link(host: &Host) -> Row {
     if !host.surface.exists(&format!("/sys/class/net/{name}")) {
         return ask.fail(format!("there is no interface {name}"));
     }
-    let driver = item(host, NicItem::Driver).map_or(String::new(), |d| format!(", driver {d}"));
+    let driver = host.card(NicItem::Driver).map_or(String::new(), |d| format!(", driver {d}"));
     match file(host, "operstate") {
         Ok(state) if state == "up" || state == "unknown" => {
             ask.ok(format!("{name} {state}{driver}"))
@@ -104,7 +98,7 @@ fn xdp(host: &Host) -> Row {
     if host.needs.path == DataPath::Udp {
         return ask.none("the configured path is UDP sockets");
     }
-    let features = item(host, NicItem::XdpFeatures).and_then(|text| {
+    let features = host.card(NicItem::XdpFeatures).and_then(|text| {
         let digits = text.trim_start_matches("0x");
         u64::from_str_radix(digits, 16).map_err(|_| format!("{text:?} is no number"))
     });
@@ -116,7 +110,7 @@ fn xdp(host: &Host) -> Row {
     let (native, copies) = (features & native == native, features & netdev::XSK_ZEROCOPY == 0);
     match (native, copies) {
         (true, false) => {
-            let segments = item(host, NicItem::XdpZeroCopySegments).unwrap_or_default();
+            let segments = host.card(NicItem::XdpZeroCopySegments).unwrap_or_default();
             ask.ok(format!("native, zero copy, {segments} fragments at most"))
         }
         (true, true) => ask.warn("native, without zero copy"),
@@ -144,7 +138,7 @@ fn channels(host: &Host) -> Row {
 
 /// Ports with a rule, as `port:queue`.
 fn steered(host: &Host) -> Result<Vec<String>, String> {
-    let rules = item(host, NicItem::SteeringRules)?;
+    let rules = host.card(NicItem::SteeringRules)?;
     let ours = |rule: &&str| {
         let port = rule.split(':').next().and_then(|port| port.parse().ok());
         port.is_some_and(|port| host.needs.ports.contains(&port))
@@ -177,7 +171,7 @@ fn steering(host: &Host) -> Row {
 }
 
 /// Entries that a ring should have: as many as the fill ring, or all that the card can.
-pub(crate) fn ring_wanted(fill: u32, most: u64) -> u64 {
+pub(in crate::host) fn ring_wanted(fill: u32, most: u64) -> u64 {
     u64::from(fill).min(most)
 }
 
@@ -191,7 +185,7 @@ fn rings(host: &Host) -> Row {
         stage("rings"),
     );
     let seen = value(host, NicItem::RingRx).map(|rx| {
-        let tx = item(host, NicItem::RingTx).unwrap_or_else(|_| "unknown".into());
+        let tx = host.card(NicItem::RingTx).unwrap_or_else(|_| "unknown".into());
         (rx >= wanted, format!("{rx} (transmit {tx})"))
     });
     ask.warn_unless_read(seen)
@@ -317,7 +311,7 @@ fn timestamps(host: &Host) -> Row {
         "a card with a PTP clock; nothing else depends on it",
     );
     let seen = value(host, NicItem::HardwareTimestamps).map(|on| {
-        let clock = item(host, NicItem::PtpClock).unwrap_or_default();
+        let clock = host.card(NicItem::PtpClock).unwrap_or_default();
         match (on, clock.as_str()) {
             (0, _) => (false, "none".to_string()),
             (_, "-1" | "") => (false, "without a clock".into()),
