@@ -54,6 +54,7 @@
 //! [`Interface`]: what there is. [`Umem`] and [`Frame`]: memory, and the right to one chunk of it.
 //! [`Socket`] with its halves [`Rx`] and [`Tx`]. [`Program`] and [`Link`]: what is taken from the
 //! kernel's path. [`open`] does all of it and walks down the ladder of [`Mode`]s. [`packet`]: headers.
+//! [`Neighbours`]: Ethernet addresses for datagrams that answer nothing.
 //!
 //! # Rules of the hot calls
 //!
@@ -89,6 +90,8 @@
 mod abi;
 mod device;
 mod error;
+mod neighbour;
+mod netlink;
 mod open;
 pub mod packet;
 mod program;
@@ -99,6 +102,7 @@ mod umem;
 
 pub use device::{Interface, InterfaceAddress, MacAddress};
 pub use error::{Error, Result};
+pub use neighbour::{Neighbours, Resolution, Route};
 pub use open::{Config, Mode, Opened, Refusal, open};
 pub use program::{Attach, DESTINATIONS_MAX, Filter, Link, Program, TestSocket, Verdict};
 pub use socket::{

@@ -1,9 +1,11 @@
 //! Everything at once: program, sockets on several queues, and the ladder of modes.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::device::Interface;
 use crate::error::{Error, Result};
+use crate::packet;
 use crate::program::{Attach, Filter, Link, Program};
 use crate::socket::{BusyPoll, Copying, Socket, SocketConfig};
 use crate::umem::{HugePages, Pages, Umem, UmemConfig};
@@ -83,6 +85,10 @@ pub struct Config {
     pub need_wakeup: bool,
     /// Preferred busy polling.
     pub busy_poll: Option<BusyPoll>,
+    /// How long each queue may take to transmit a probe frame ([`crate::packet::probe`]) before the
+    /// mode counts as refused. None: no probe. Some drivers need 30 s after a zero-copy bind,
+    /// because they reset the link.
+    pub probe: Option<Duration>,
 }
 
 impl Config {
@@ -101,6 +107,7 @@ impl Config {
             share_umem: false,
             need_wakeup: true,
             busy_poll: None,
+            probe: None,
         }
     }
 }
@@ -188,6 +195,11 @@ fn open_mode(
     }
     for socket in &sockets {
         program.insert(socket)?;
+    }
+    if let Some(deadline) = config.probe {
+        for socket in &mut sockets {
+            socket.tx.probe(&packet::probe(interface.mac), deadline)?;
+        }
     }
     let pages = sockets.iter().map(|socket| socket.rx.umem().pages());
     // The worse kind counts: a part on small pages is what the operator should hear of.

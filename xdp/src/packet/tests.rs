@@ -154,3 +154,53 @@ fn senders_without_an_address_are_refused() {
         assert_eq!(STRICT.parse(&bytes).is_ok(), accepted, "{from}");
     }
 }
+
+/// Numbers from a seed (splitmix64).
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+/// A million damaged frames: no panic, and what is accepted holds what `Datagram` promises.
+#[test]
+fn damaged_frames_never_panic_and_what_is_accepted_is_whole() {
+    let payload: Vec<u8> = (0..100).collect();
+    let seeds = [
+        frame(None, UdpChecksum::Zero, &payload),
+        frame(Some(5), UdpChecksum::Full, &payload),
+        frame(None, UdpChecksum::Full, b""),
+    ];
+    let (mut accepted, mut refused) = (0, [0u32; Refused::COUNT]);
+    let mut state = 1;
+    let mut bytes = [0; 160];
+    for i in 0..1_000_000u32 {
+        let seed = &seeds[i as usize % seeds.len()];
+        bytes[..seed.len()].copy_from_slice(seed);
+        let mut length = seed.len();
+        let r = random(&mut state);
+        for k in 0..r % 4 {
+            let at = (r >> (8 + 8 * k)) as usize % 50;
+            bytes[at] ^= 1 << (r >> (40 + 3 * k) & 7);
+        }
+        if r >> 62 == 0 {
+            length = (r >> 50) as usize % bytes.len();
+        }
+        let parser = Parser { vlan: Some(5), verify_udp_checksum: r >> 61 & 1 == 0 };
+        match parser.parse(&bytes[..length]) {
+            Ok(datagram) => {
+                accepted += 1;
+                let tag = if datagram.vlan.is_some() { 4 } else { 0 };
+                assert!(42 + tag + datagram.payload.len() <= length);
+                assert!(datagram.vlan.is_none_or(|id| id == 5));
+                assert!(
+                    !datagram.source.ip().is_multicast() && !datagram.source.ip().is_loopback()
+                );
+            }
+            Err(reason) => refused[reason as usize] += 1,
+        }
+    }
+    assert!(accepted > 100_000, "{accepted}");
+    assert!(refused.iter().all(|&count| count > 50), "{refused:?}");
+}

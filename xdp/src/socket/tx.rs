@@ -275,27 +275,33 @@ impl Tx {
         self.frame_max
     }
 
-    /// Sends `frame` and waits until the kernel has given it back, at most `deadline`: whether this
-    /// queue transmits at all. Some drivers take tens of seconds after a bind, some never do. See
-    /// [`crate::packet::probe`] for a frame that harms nobody. Start-up only: it sleeps.
+    /// Sends `frame` until the device took one, at most for `deadline`: whether this queue transmits
+    /// at all. Some drivers take tens of seconds after a bind, some never do; one without carrier
+    /// takes frames and drops them. See [`crate::packet::probe`] for a frame that harms nobody.
+    /// For the start, with nothing else on its way: it sleeps a millisecond between looks.
     pub fn probe(&mut self, frame: &[u8], deadline: Duration) -> Result<()> {
         let waited_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
-        let target = self.counters.completed + u64::from(self.in_flight) + 1;
-        let sent = self.send(|buffer| match buffer.get_mut(..frame.len()) {
-            Some(place) => {
-                place.copy_from_slice(frame);
-                frame.len()
-            }
-            None => usize::MAX,
-        });
+        // What the counters were when a probe was sent that has not come back.
+        let mut sent = None;
         for _ in 0..=waited_ms {
-            if !sent {
-                break;
-            }
+            let (completed, dropped) = *sent.get_or_insert_with(|| {
+                let before = (self.counters.completed, self.counters.dropped);
+                self.send(|buffer| match buffer.get_mut(..frame.len()) {
+                    Some(place) => {
+                        place.copy_from_slice(frame);
+                        frame.len()
+                    }
+                    None => usize::MAX,
+                });
+                before
+            });
             self.kick();
             self.complete();
-            if self.counters.completed >= target {
-                return Ok(());
+            if self.counters.completed > completed {
+                if self.counters.dropped == dropped {
+                    return Ok(());
+                }
+                sent = None;
             }
             std::thread::sleep(Duration::from_millis(1));
         }

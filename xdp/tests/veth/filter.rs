@@ -2,8 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use af_xdp::packet::{Address, Template, UdpChecksum};
+use af_xdp::packet::{Address, Parser, Template, UdpChecksum};
 use af_xdp::{Filter, MacAddress, Program, Verdict};
+
+use crate::network::Random;
 
 const PORT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 7000);
 /// High bits set in every byte: a signed comparison would show.
@@ -102,4 +104,53 @@ pub fn truncated_at_each_byte() {
             assert_eq!(program.test(&whole[..length]).unwrap(), expected, "{vlan:?} {length}");
         }
     }
+}
+
+/// What the parser accepts for our destinations, the program redirects; and what the program
+/// redirects, the parser takes or refuses without a panic.
+pub fn agrees_with_the_parser() {
+    let filter = Filter::new(&[PORT, HIGH, GROUP], Some(0x123)).unwrap();
+    let program = Program::load(&filter, 1).unwrap();
+    let _socket = program.insert_for_test().unwrap();
+    let parser = Parser { vlan: filter.vlan(), verify_udp_checksum: false };
+    let seeds = [
+        frame(PORT, None),
+        frame(HIGH, None),
+        frame(GROUP, Some(0x123)),
+        frame(PORT, Some(0x124)),
+        frame("10.0.0.2:7001".parse().unwrap(), None),
+    ];
+    let mut random = Random(7);
+    let (mut accepted, mut redirected, mut only_redirected) = (0, 0, 0);
+    for _ in 0..30_000 {
+        let mut bytes = seeds[random.below(seeds.len())].clone();
+        for _ in 0..random.below(4) {
+            // Mostly headers; values that mean something as often as any.
+            let at = random.below(46).min(bytes.len() - 1);
+            bytes[at] = match random.below(3) {
+                0 => random.below(256) as u8,
+                1 => [0, 1, 0x45, 0x08, 0x81, 0xff, 17, 20, 0x40][random.below(9)],
+                _ => bytes[at] ^ 1 << random.below(8),
+            };
+        }
+        if random.below(4) == 0 {
+            let length = 14 + random.below(bytes.len() - 13);
+            bytes.resize(length, 0);
+        }
+        let taken = match parser.parse(&bytes) {
+            Ok(datagram) => filter.accepts(datagram.destination, datagram.vlan),
+            Err(_) => false,
+        };
+        let verdict = program.test(&bytes).unwrap();
+        assert!(matches!(verdict, Verdict::Pass | Verdict::Redirect), "{bytes:02x?}");
+        if taken {
+            assert_eq!(verdict, Verdict::Redirect, "{bytes:02x?}");
+        }
+        accepted += usize::from(taken);
+        redirected += usize::from(verdict == Verdict::Redirect);
+        only_redirected += usize::from(verdict == Verdict::Redirect && !taken);
+    }
+    // All three kinds occur often, or the mutations test nothing.
+    let counts = [accepted, only_redirected, 30_000 - redirected];
+    assert!(counts.iter().all(|&count| count > 1000), "{counts:?}");
 }

@@ -99,6 +99,18 @@ impl Network {
     }
 }
 
+/// Numbers from a seed (splitmix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ z >> 31) % limit as u64) as usize
+    }
+}
+
 /// A configuration for `destinations` with few frames, so that rings go round often.
 pub fn config(destinations: &[SocketAddrV4], mode: Mode) -> Config {
     let filter = Filter::new(destinations, None).unwrap();
