@@ -21,7 +21,8 @@ const KICKS_MAX: u32 = 64;
 pub struct TxCounters {
     /// Frames handed to the TX ring.
     pub frames: u64,
-    /// Frames that the kernel gave back: sent, or dropped by the device's queue.
+    /// Frames that were taken back from the kernel ([`Tx::complete`]): sent, or dropped by the
+    /// device's queue.
     pub completed: u64,
     /// Frames refused because they are longer than the interface takes.
     pub too_long: u64,
@@ -264,7 +265,7 @@ impl Tx {
         self.free.len()
     }
 
-    /// Frames that the kernel has.
+    /// Frames that the kernel has, or has given back without our having looked.
     #[inline]
     pub fn in_flight(&self) -> u32 {
         self.in_flight
