@@ -213,7 +213,8 @@ impl fmt::Display for Error {
             ),
             Error::ZeroCopyUnsupported { interface, queue } => write!(
                 f,
-                "queue {queue} of {interface} has no zero-copy: allow mode {}",
+                "queue {queue} of {interface} has no zero-copy: allow mode {} (or try frame_size 4096, \
+                 which some drivers need)",
                 Mode::NativeCopy
             ),
             Error::MtuTooLarge { interface, mtu, max: Some(max) } => write!(

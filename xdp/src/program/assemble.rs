@@ -67,7 +67,9 @@ struct Assembler {
 
 impl Assembler {
     fn emit(&mut self, code: u8, dst: u8, src: u8, offset: i16, immediate: i32) {
-        let registers = dst | src << 4;
+        // Two fields of four bits, which lie the other way round on big-endian machines.
+        let registers =
+            if cfg!(target_endian = "little") { dst | src << 4 } else { dst << 4 | src };
         let [o0, o1] = offset.to_ne_bytes();
         let [i0, i1, i2, i3] = immediate.to_ne_bytes();
         let bytes = [code, registers, o0, o1, i0, i1, i2, i3];

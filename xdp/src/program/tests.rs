@@ -33,3 +33,14 @@ fn jumps_stay_within_the_program_and_lead_forward() {
         }
     }
 }
+
+/// Ends without an exit. The verifier's words, or what is missing to ask it at all.
+#[test]
+fn a_refused_program_comes_with_the_verifiers_words() {
+    let falls_off_the_end = u64::from_ne_bytes([0xb7, 0, 0, 0, 2, 0, 0, 0]);
+    match load(&[falls_off_the_end]) {
+        Err(Error::Verifier { log }) => assert!(log.lines().count() > 1, "{log}"),
+        Err(Error::MissingCapability { capability, .. }) => assert!(capability.contains("CAP_")),
+        other => panic!("{other:?}"),
+    }
+}

@@ -187,7 +187,8 @@ impl Socket {
         })
     }
 
-    /// The halves, for two threads.
+    /// The halves, for two threads. The socket stays in its program's map as long as one of them
+    /// lives: while only [`Tx`] does, frames that match are lost. Drop the [`crate::Link`] first.
     pub fn split(self) -> (Rx, Tx) {
         (self.rx, self.tx)
     }

@@ -9,6 +9,11 @@ use crate::ring::{Consumer, Producer};
 use crate::sys;
 use crate::umem::{Frame, Umem};
 
+/// Frames after which a batch gives back what it is done with. A batch goes on as long as frames
+/// arrive, so without this it could hold them all, and the kernel drop what comes. 16: a quarter of
+/// the usual batch; the store costs below 1 ns.
+const PUBLISH_EVERY: usize = 16;
+
 /// What the receiving half has done since it was opened.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct RxCounters {
@@ -46,7 +51,7 @@ impl Rx {
     }
 
     /// Receives at most `max` frames: calls `on_frame` with the bytes of each, in place, and gives
-    /// the frames back to the kernel. Returns how many there were.
+    /// the frames back to the kernel, also while the call lasts. Returns how many there were.
     #[inline]
     pub fn receive(&mut self, max: usize, mut on_frame: impl FnMut(&[u8])) -> usize {
         let mut count = 0;
@@ -55,6 +60,9 @@ impl Rx {
             count += 1;
             on_frame(self.shared.umem.data(&frame));
             self.give(frame);
+            if count.is_multiple_of(PUBLISH_EVERY) {
+                self.publish();
+            }
         }
         self.publish();
         count

@@ -22,6 +22,7 @@ const TESTS: &[(&str, fn())] = &[
     ("echo::multicast", echo::multicast),
     ("traffic::both_ends", traffic::both_ends),
     ("traffic::in_place", traffic::in_place),
+    ("traffic::one_long_batch", traffic::one_long_batch),
     ("traffic::two_threads", traffic::two_threads),
     ("traffic::flood", traffic::flood),
     ("traffic::overrun", traffic::overrun),
