@@ -113,7 +113,7 @@ fn the_wakeup_flag_is_read_afresh() {
 
 #[test]
 fn two_threads_pass_numbers_across_the_wrap() {
-    const COUNT: u64 = 300_000;
+    const COUNT: u64 = 50_000;
     let mut memory = Memory::new(64, u32::MAX - 1000);
     let (mut producer, mut consumer) = memory.ends();
     std::thread::scope(|scope| {

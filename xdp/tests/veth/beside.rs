@@ -105,6 +105,7 @@ pub fn neighbours() {
     let network = Network::new(1);
     let opened = network.right.open(&config(&[SERVER], Mode::NativeCopy));
     let mut neighbours = network.right.run(|| Neighbours::open(&opened.interface, 8)).unwrap();
+    network.right.ip(&format!("neighbour delete {LEFT_IP} dev {INTERFACE}"));
     assert_eq!(neighbours.cached(LEFT_IP), None);
     // Never heard of: the kernel solicits it, through the interface that has our program.
     assert_eq!(neighbours.resolve(LEFT_IP).unwrap(), Resolution::Asked);
@@ -205,7 +206,31 @@ pub fn probe() {
         let frame = packet::probe(RIGHT_MAC);
         let error = opened.sockets[0].tx.probe(&frame, Duration::from_millis(20)).unwrap_err();
         assert!(matches!(error, Error::ProbeFailed { queue: 0, waited_ms: 20, .. }), "{error:?}");
+        drop(opened);
+        probing.probe = Some(Duration::from_millis(20));
+        let error = network.right.run(|| af_xdp::open(&probing)).unwrap_err();
+        let told = matches!(&error, Error::NoMode { refused }
+            if matches!(refused[0].reason, Error::ProbeFailed { .. }));
+        assert!(told, "{error:?}");
     }
+}
+
+/// Every frame is given up, and a single kick gets through all of them.
+pub fn no_carrier() {
+    let network = Network::new(1);
+    let mut opened = network.right.open(&config(&[SERVER], Mode::NativeCopy));
+    network.left.ip(&format!("link set {INTERFACE} down"));
+    let tx = &mut opened.sockets[0].tx;
+    for round in 1..=10 {
+        for _ in 0..10 {
+            assert!(send(tx, &to_server(None), b"lost"));
+        }
+        assert_eq!(tx.kick(), 0);
+        assert_eq!((tx.complete(), tx.in_flight()), (10, 0));
+        assert_eq!(tx.counters().dropped, 10 * round);
+    }
+    assert_eq!(tx.kick(), 0);
+    assert_eq!(tx.counters().kicks, 10 * 11, "one per frame, and one that finds none");
 }
 
 /// Gives the machine some huge pages for as long as it lives.

@@ -90,12 +90,32 @@ impl Network {
             "link add {INTERFACE} address {LEFT_MAC} {count} type veth \
              peer name {INTERFACE} address {RIGHT_MAC} {count} netns {path}"
         ));
-        for (namespace, ip) in [(&network.left, LEFT_IP), (&network.right, RIGHT_IP)] {
+        for (namespace, ip, peer_ip, peer_mac) in [
+            (&network.left, LEFT_IP, RIGHT_IP, RIGHT_MAC),
+            (&network.right, RIGHT_IP, LEFT_IP, LEFT_MAC),
+        ] {
             namespace.ip(&format!("address add {ip}/24 dev {INTERFACE}"));
             namespace.ip(&format!("link set {INTERFACE} up"));
             namespace.ip(&format!("route add 224.0.0.0/4 dev {INTERFACE}"));
+            // While ARP is under way the kernel holds datagrams back and may send later ones first.
+            namespace.ip(&format!("neighbour add {peer_ip} lladdr {peer_mac} dev {INTERFACE}"));
         }
+        network.warm_up();
         network
+    }
+
+    /// Waits until datagrams pass both ways: the kernel opens the queues of an interface that has
+    /// just come up a little later, and drops in silence until then.
+    fn warm_up(&self) {
+        let sockets = [self.left.udp(LEFT_IP, 9), self.right.udp(RIGHT_IP, 9)];
+        sockets.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+        let ways = [(&sockets[0], &sockets[1], RIGHT_IP), (&sockets[1], &sockets[0], LEFT_IP)];
+        for (from, to, ip) in ways {
+            wait_for("the first datagram", || {
+                let _not_yet = from.send_to(b"up", (ip, 9));
+                to.recv(&mut [0; 16]).is_ok()
+            });
+        }
     }
 }
 

@@ -326,6 +326,62 @@ pub fn lengths() {
     assert_eq!(tx.counters().dropped, 0);
 }
 
+/// Frames change sides: more to receive with than the fill ring holds, more to send than may be on
+/// their way. None gets lost.
+pub fn frames_move() {
+    let network = Network::new(1);
+    let mut opened = network.right.open(&config(&[SERVER], Mode::NativeCopy));
+    let client = network.left.udp(LEFT_IP, CLIENT.port());
+    client.connect(SERVER).unwrap();
+    let (mut rx, mut tx) = opened.sockets.remove(0).split();
+    // All to the receiving side, whose ring has 64 places.
+    while let Some(frame) = tx.take_free() {
+        rx.release(frame);
+    }
+    rx.publish();
+    assert!(tx.reserve().is_none());
+    assert_eq!((tx.free_frames(), tx.counters().exhausted), (0, 1));
+    let mut taken = Vec::new();
+    wait_for("128 frames at once", || {
+        let _full_is_no_failure = client.send(b"to keep");
+        taken.extend(rx.take());
+        rx.publish();
+        taken.len() == 128
+    });
+    let _one_more = client.send(b"to keep");
+    assert!(rx.take().is_none(), "more frames than there are");
+    // All to the sending side, which may have 64 on their way.
+    for frame in taken {
+        tx.submit(frame).unwrap();
+    }
+    assert_eq!((tx.in_flight(), tx.counters().dropped, tx.free_frames()), (64, 64, 64));
+    wait_for("completion", || {
+        tx.kick();
+        tx.complete();
+        tx.in_flight() == 0
+    });
+    assert_eq!(tx.free_frames(), 128);
+}
+
+/// Without the need_wakeup protocol every kick is a system call, and everything else is the same.
+pub fn without_need_wakeup() {
+    for mode in MODES {
+        let network = Network::new(1);
+        let mut plain = config(&[SERVER], mode);
+        plain.need_wakeup = false;
+        let mut opened = network.right.open(&plain);
+        let client = network.left.udp(LEFT_IP, CLIENT.port());
+        client.connect(SERVER).unwrap();
+        for i in 0..300u32 {
+            client.send(&i.to_be_bytes()).unwrap();
+            wait_for("arrival", || answer(&mut opened, 0, UdpChecksum::Zero) == 1);
+            let mut buffer = [0; 16];
+            assert_eq!(client.recv(&mut buffer).unwrap(), 4);
+            assert_eq!(buffer[..4], i.to_be_bytes());
+        }
+    }
+}
+
 pub fn busy_poll() {
     let network = Network::new(1);
     let mut busy = config(&[SERVER], Mode::NativeCopy);
