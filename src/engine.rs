@@ -151,8 +151,7 @@ impl Engine {
         status.set_state_hash(last, exchange.state_hash(), exchange.open_orders() as u64);
         status.set_continue_wanted(exchange.continue_wanted());
         if exchange.day_ended() {
-            // Or a little before: only how long an ended day is served hangs on it.
-            status.set_day_ended(time);
+            status.set_day_ended(LONG_AGO);
         }
         status.set_applied(last, time);
         let exchange = Box::new(exchange);
@@ -215,7 +214,7 @@ impl Engine {
             }
             let status = &self.status;
             self.applying = seq.0;
-            apply(&mut self.exchange, &mut self.outbound, status, seq, time, &command);
+            apply(&mut self.exchange, &mut self.outbound, status, seq, time, &command, LONG_AGO);
             self.applying = 0;
         }
         self.outbound.go_live(last)?;
@@ -229,7 +228,7 @@ impl Engine {
     }
 
     fn apply(&mut self, seq: Seq, time: Nanos, command: &Command) {
-        apply(&mut self.exchange, &mut self.outbound, &self.status, seq, time, command);
+        apply(&mut self.exchange, &mut self.outbound, &self.status, seq, time, command, LONG_AGO);
     }
 
     /// Shows the state hash. O(sessions): not per command.
@@ -259,7 +258,11 @@ impl Engine {
     }
 }
 
-/// Applies one command and notes what the status shows of it.
+/// What an earlier run applied was applied before this one could look at its clock.
+const LONG_AGO: Nanos = Nanos(1);
+
+/// Applies one command and notes what the status shows of it. `now` by this run's clock: the stamps of
+/// the log are ahead of it while it makes up for a clock that ran fast in an earlier run.
 #[inline]
 fn apply(
     exchange: &mut Exchange,
@@ -268,6 +271,7 @@ fn apply(
     seq: Seq,
     time: Nanos,
     command: &Command,
+    now: Nanos,
 ) {
     exchange.apply(seq, time, command, outbound);
     outbound.end_of_command();
@@ -279,7 +283,7 @@ fn apply(
     match command {
         Command::Phase(phase) => status.set_phase(*phase),
         Command::Mode(_) => status.set_mode(exchange.mode()),
-        Command::EndOfDay => status.set_day_ended(time),
+        Command::EndOfDay => status.set_day_ended(time.min(now)),
         Command::Continue => status.count_continue(),
         _ => {}
     }
@@ -291,8 +295,8 @@ impl Agent for Engine {
         "engine"
     }
 
-    fn duty_cycle(&mut self, _now: Nanos) -> usize {
-        match catch_unwind(AssertUnwindSafe(|| self.apply_committed())) {
+    fn duty_cycle(&mut self, now: Nanos) -> usize {
+        match catch_unwind(AssertUnwindSafe(|| self.apply_committed(now))) {
             Ok(done) => done,
             Err(panic) => self.die(panic),
         }
@@ -307,7 +311,7 @@ impl Agent for Engine {
 
 impl Engine {
     /// Applies what is committed, at most [`BATCH`] commands.
-    fn apply_committed(&mut self) -> usize {
+    fn apply_committed(&mut self, now: Nanos) -> usize {
         if self.status.halted_before().is_some() {
             return 0;
         }
@@ -328,7 +332,8 @@ impl Engine {
                     let (seq, time) = (record.seq, record.time);
                     let status = &self.status;
                     self.applying = seq.0;
-                    apply(&mut self.exchange, &mut self.outbound, status, seq, time, &command);
+                    let (exchange, outbound) = (&mut self.exchange, &mut self.outbound);
+                    apply(exchange, outbound, status, seq, time, &command, now);
                     self.applying = 0;
                 }
                 // The same on every node and in every replay, so passing over is deterministic.

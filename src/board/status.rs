@@ -83,7 +83,8 @@ impl EngineStatus {
         self.day_ended.load(Ordering::Acquire) != 0
     }
 
-    /// When EndOfDay was sequenced, once the last order has expired and everything was said.
+    /// When EndOfDay was sequenced, by this run's clock (earlier than its start when an earlier run
+    /// did it), once the last order has expired and everything was said.
     pub fn day_over(&self) -> Option<Nanos> {
         // Whoever sees the end sees also whether it has work left: it was set first.
         let at = self.day_ended.load(Ordering::Acquire);

@@ -149,6 +149,11 @@ pub enum Happening {
         /// Directory of the day given up.
         day: PathBuf,
     },
+    /// The exchange, a thread of it or its disk stands still or fails on purpose, for so long.
+    Stalled {
+        /// ns.
+        ns: u64,
+    },
     /// No more faults from here on.
     Healing,
 }

@@ -7,7 +7,7 @@ use super::feed::{FeedPath, FeedWatch};
 use super::ledger::Ledger;
 use super::seen::{Believed, Concluded, Delivered, Mirrored};
 use super::session::SessionWatch;
-use super::upstream::Upstream;
+use super::upstream::{Challenges, Upstream};
 use super::{Faults, Sent};
 use crate::broker::SettledBy;
 use crate::exchange::command::{Command, MessageHead, Phase, Verdict};
@@ -147,15 +147,6 @@ impl DayWatch {
 
     /// The exchange sent a datagram.
     pub fn sent(&mut self, sent: Sent) {
-        if sent.local == GATEWAY
-            && let Some((head, blocks)) = super::bytes::packet(&sent.bytes)
-            && head.session == *b"          "
-            && let [block] = blocks[..]
-            && let Some((b'H', nonce)) = block.split_first()
-            && let Ok(nonce) = <[u8; 16]>::try_from(nonce)
-        {
-            self.upstream.challenged(sent.peer, nonce);
-        }
         self.sent.push(sent);
     }
 
@@ -174,8 +165,15 @@ impl DayWatch {
     }
 
     /// Reads the logs on and judges everything since the last check.
-    pub fn check(&mut self, view: &DayView, end: bool, now: Nanos, faults: &mut Faults) {
-        self.read_commands(view, faults);
+    pub fn check(
+        &mut self,
+        view: &DayView,
+        challenges: &Challenges,
+        end: bool,
+        now: Nanos,
+        faults: &mut Faults,
+    ) {
+        self.read_commands(view, challenges, faults);
         self.read_events(view, faults);
         self.judge_sent(now, faults);
         self.judge_duplicates(faults);
@@ -204,10 +202,10 @@ impl DayWatch {
         }
     }
 
-    fn read_commands(&mut self, view: &DayView, faults: &mut Faults) {
+    fn read_commands(&mut self, view: &DayView, challenges: &Challenges, faults: &mut Faults) {
         let mut ledger = std::mem::take(&mut self.ledger);
         ledger.read_commands(view, faults, |seq, kept, command, made, faults| {
-            self.on_command(seq, kept.time, command, made, faults);
+            self.on_command(seq, kept.time, command, made, challenges, faults);
         });
         self.ledger = ledger;
         if self.sessions.is_empty()
@@ -232,6 +230,7 @@ impl DayWatch {
         time: Nanos,
         command: &Command<'_>,
         made: &[Event],
+        challenges: &Challenges,
         faults: &mut Faults,
     ) {
         let rule = "a command that no client sent";
@@ -253,7 +252,8 @@ impl DayWatch {
                     return faults.add(rule, format!("command {seq}: {login:?}"));
                 };
                 let user = crate::sim::user(slot);
-                if let Err(what) = self.upstream.check_login(login, user, &key, GATEWAY) {
+                let checked = self.upstream.check_login(login, user, &key, GATEWAY, challenges);
+                if let Err(what) = checked {
                     faults.add(rule, format!("command {seq}: {what}"));
                 }
                 if made.iter().any(|e| matches!(e.body, EventBody::LoggedIn(_))) {

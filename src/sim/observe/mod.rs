@@ -27,7 +27,6 @@ mod upstream;
 
 pub use seen::{DIGEST_EVERY, Shared};
 
-use super::plan::What;
 use super::{
     EXCHANGE, Evidence, Feature, GATEWAY, Happening, Observer, Plan, REPAIR, Tap, Violation, When,
 };
@@ -36,6 +35,7 @@ use crate::types::*;
 use day::{DayWatch, Scene};
 use std::net::SocketAddrV4;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use upstream::Challenges;
 
 /// A datagram that the exchange sent.
 pub struct Sent {
@@ -92,11 +92,9 @@ pub struct Observers {
     current: Option<usize>,
     seen: Shared,
     faults: Faults,
-    /// Stalls of the plan: ns after the start, for how long.
-    stalls: Vec<(u64, u64)>,
-    started: Option<Nanos>,
     /// Datagrams that came before the first day was named.
     early: Vec<(Option<SocketAddrV4>, Sent)>,
+    challenges: Challenges,
 }
 
 /// Being late is excused for so long after a stall: what waited is worked off.
@@ -105,14 +103,6 @@ const AFTER_STALL_NS: u64 = 1_500_000_000;
 impl Observers {
     /// For a plan; `seen` is shared with the actors.
     pub fn new(plan: &Plan, config: &Config, seen: Shared) -> Observers {
-        let stall = |what: &What| match *what {
-            What::Freeze { ns } | What::FreezeThread { ns, .. } => Some(ns),
-            What::DiskFull { ns } | What::MemoryFull { ns } => Some(ns),
-            What::SlowDisk { stall_ns, ns } => Some(ns + 2 * stall_ns),
-            What::DiskError { ns, .. } => Some(ns),
-            _ => None,
-        };
-        let stalls = plan.incidents.iter().filter_map(|i| Some((i.at_ns, stall(&i.what)?)));
         let open_at = match config.schedule {
             Schedule::Immediate => 0,
             Schedule::Daily { open, .. } => open as u64,
@@ -130,9 +120,8 @@ impl Observers {
             current: None,
             seen,
             faults: Faults::default(),
-            stalls: stalls.collect(),
-            started: None,
             early: Vec::new(),
+            challenges: Challenges::default(),
         }
     }
 
@@ -141,9 +130,6 @@ impl Observers {
     }
 
     fn begin(&mut self, dir: &std::path::Path, now: Nanos) {
-        if self.started.is_none() {
-            self.started = Some(now);
-        }
         let known = self.days.iter().position(|d| d.dir == dir);
         let at = known.unwrap_or_else(|| {
             let midnight = now.0 / 86_400_000_000_000 * 86_400_000_000_000;
@@ -181,6 +167,9 @@ impl Observer for Observers {
                 self.days.retain(|d| d.dir != *day);
                 self.current = None;
             }
+            Happening::Stalled { ns } => {
+                self.faults.excuses.push((now, now.plus(*ns).plus(AFTER_STALL_NS)));
+            }
             Happening::Healing => {}
         }
     }
@@ -207,6 +196,9 @@ impl Observer for Observers {
             return;
         }
         let (local, peer, archived) = (tap.local, tap.peer, tap.archived.0);
+        if local == GATEWAY {
+            self.challenges.sent(peer, tap.bytes);
+        }
         let sent = Sent { at: now, local, peer, bytes: tap.bytes.to_vec(), archived };
         match self.day() {
             Some(day) => day.sent(sent),
@@ -216,12 +208,6 @@ impl Observer for Observers {
 
     fn check(&mut self, when: When, evidence: &Evidence<'_>, now: Nanos) -> Vec<Violation> {
         self.faults.now = now;
-        if let Some(started) = self.started {
-            for (at, ns) in std::mem::take(&mut self.stalls) {
-                let from = started.plus(at);
-                self.faults.excuses.push((from, from.plus(ns).plus(AFTER_STALL_NS)));
-            }
-        }
         let Some(at) = self.current else { return Vec::new() };
         if self.faults.down_since.is_some() {
             // Its word is judged when it is back, or given up.
@@ -255,8 +241,9 @@ impl Observer for Observers {
                 Ok(view) => {
                     // The models assert what must hold; so does whoever reads a damaged log.
                     let end = when == When::End;
-                    let judged =
-                        catch_unwind(AssertUnwindSafe(|| day.check(&view, end, now, faults)));
+                    let judged = catch_unwind(AssertUnwindSafe(|| {
+                        day.check(&view, &self.challenges, end, now, faults)
+                    }));
                     if let Err(payload) = judged {
                         let text = payload.downcast_ref::<&str>().map(|t| t.to_string());
                         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());

@@ -43,8 +43,26 @@ pub struct Upstream {
     waiting_count: usize,
     /// Recent datagrams with an L: source and block.
     logins: VecDeque<(SocketAddrV4, Vec<u8>)>,
-    /// Server nonces handed out, with the address.
-    challenges: VecDeque<(SocketAddrV4, [u8; 16])>,
+}
+
+/// Server nonces handed out, with the address, in the whole run: they are a function of the venue's
+/// key and the minute, so one from before a death or a day's roll stays valid.
+#[derive(Default)]
+pub struct Challenges(VecDeque<(SocketAddrV4, [u8; 16])>);
+
+impl Challenges {
+    /// The exchange sent a datagram; an H is noted.
+    pub fn sent(&mut self, to: SocketAddrV4, bytes: &[u8]) {
+        if let Some((head, blocks)) = packet(bytes)
+            && head.session == *b"          "
+            && let [block] = blocks[..]
+            && let Some((b'H', nonce)) = block.split_first()
+            && let Ok(nonce) = <[u8; 16]>::try_from(nonce)
+            && self.0.back() != Some(&(to, nonce))
+        {
+            self.0.push_back((to, nonce));
+        }
+    }
 }
 
 impl Upstream {
@@ -69,13 +87,6 @@ impl Upstream {
             self.waiting_count += 1;
             let datagram = Datagram { from, at, bytes: bytes.into() };
             self.waiting.entry(token).or_default().push(datagram);
-        }
-    }
-
-    /// The gateway sent an H.
-    pub fn challenged(&mut self, to: SocketAddrV4, nonce: [u8; 16]) {
-        if self.challenges.back() != Some(&(to, nonce)) {
-            self.challenges.push_back((to, nonce));
         }
     }
 
@@ -112,6 +123,7 @@ impl Upstream {
         user: User,
         key: &[u8; 32],
         gateway: SocketAddrV4,
+        challenges: &Challenges,
     ) -> Result<(), String> {
         let from = SocketAddrV4::new(Ipv4Addr::from(login.ip), login.port);
         let sent = self.logins.iter().rev().any(|(source, block)| {
@@ -131,7 +143,7 @@ impl Upstream {
         if !sent {
             return Err(format!("no L with a right HMAC came from {from}: {login:?}"));
         }
-        if !self.challenges.iter().any(|c| *c == (from, login.server_nonce)) {
+        if !challenges.0.iter().any(|c| *c == (from, login.server_nonce)) {
             return Err(format!("{from} never got the nonce of its login: {login:?}"));
         }
         Ok(())

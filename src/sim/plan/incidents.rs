@@ -122,6 +122,17 @@ pub enum What {
 }
 
 impl What {
+    /// For how long lateness is nobody's fault, ns.
+    pub fn stalls_ns(self) -> Option<u64> {
+        match self {
+            What::Freeze { ns } | What::FreezeThread { ns, .. } => Some(ns),
+            What::DiskFull { ns } | What::MemoryFull { ns } => Some(ns),
+            What::SlowDisk { stall_ns, ns } => Some(ns + 2 * stall_ns),
+            What::DiskError { ns, .. } => Some(ns),
+            _ => None,
+        }
+    }
+
     /// True when the exchange's process ends without warning.
     pub fn is_crash(self) -> bool {
         matches!(

@@ -10,6 +10,9 @@ impl World<'_> {
     /// An incident's time has come.
     pub(super) fn strike(&mut self, incident: Incident) {
         self.note(|_| format!("incident {}: {:?}", incident.number, incident.what));
+        if let Some(ns) = incident.what.stalls_ns() {
+            self.tell(Happening::Stalled { ns });
+        }
         match incident.what {
             What::Crash { down_ns } => {
                 if self.exchange.is_some() {
