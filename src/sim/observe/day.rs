@@ -341,7 +341,9 @@ impl DayWatch {
         let until = Nanos(time.0.saturating_sub(50 * MS));
         let heard = self.upstream.heard(slot, generation, until).unwrap_or(Nanos(0));
         let heard = heard.max(self.up_since).max(since);
-        if bound == generation && time.since(heard) + MS < dead_ns {
+        // Nor does it count that it was heard while the sequencer stood still with it in its ring.
+        let early = time.since(heard) + MS < dead_ns && !faults.excused(heard, time);
+        if bound == generation && early {
             let (silent, dead) = (time.since(heard) / MS, dead_ns / MS);
             let what =
                 format!("command {seq}: session {} was silent for {silent} of {dead} ms", slot.0);

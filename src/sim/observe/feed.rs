@@ -31,6 +31,7 @@ pub struct FeedWatch {
     /// Which messages left on A, on B.
     left: [Vec<bool>; 2],
     rhythm: [Rhythm; 2],
+    quiet: bool,
     ended: bool,
 }
 
@@ -43,6 +44,7 @@ impl FeedWatch {
             commands: Vec::new(),
             left: Default::default(),
             rhythm: Default::default(),
+            quiet: false,
             ended: false,
         }
     }
@@ -149,6 +151,9 @@ impl FeedWatch {
         now: Nanos,
         faults: &mut Faults,
     ) {
+        if self.quiet {
+            return;
+        }
         for (line, name) in [(0, "line A"), (1, "line B")] {
             let rhythm = &mut self.rhythm[line];
             rhythm.start(since, 1_000_000_000, true);
@@ -157,11 +162,12 @@ impl FeedWatch {
                     rhythm.on(at, message, name, faults);
                 }
             }
-            if self.ended {
-                rhythm.stop();
+            if !self.ended {
+                rhythm.until(now, name, faults);
             }
-            rhythm.until(now, name, faults);
         }
+        // The last message was told: nobody has to be told anything more.
+        self.quiet = self.ended;
     }
 
     /// The exchange was away: silence until now is nobody's fault.

@@ -346,6 +346,10 @@ impl World<'_> {
                     return self.violate("the world", "out of incarnations".into());
                 }
                 self.config = super::operator::config(self.plan, &self.host, next);
+                // Nobody serves from that day any more.
+                if let Some(damage) = self.damage.take() {
+                    self.host.mend(&damage);
+                }
                 self.tell(Happening::MemoryLost { day: day.clone() });
             }
             StartError::BetweenDays { .. } => {}
