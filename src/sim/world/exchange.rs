@@ -217,7 +217,10 @@ impl World<'_> {
         self.kill_shadow();
         let Some(exchange) = self.exchange.take() else { return };
         self.host.crash_at(None);
-        self.doom = None;
+        // Stopped before it could die: it dies another time.
+        if self.doom.take().is_some() {
+            self.put_off.extend(self.doomed_by.take());
+        }
         self.power_fails = false;
         let Exchange { threads, day, status, .. } = exchange;
         let over = status.day_over().filter(|_| end).map(|_| status.state_hash().1);

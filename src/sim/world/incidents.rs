@@ -18,6 +18,7 @@ impl World<'_> {
                 if self.exchange.is_some() {
                     // Somewhere within the next rounds, between two agents of a thread.
                     self.doom = Some(self.schedule.below(64));
+                    self.doomed_by = Some(incident);
                     self.crash_down = down_ns;
                 } else {
                     self.put_off.push(incident);

@@ -12,6 +12,9 @@ use std::path::Path;
 /// Clocks further apart than this refuse logins (5 s), less what a round may take.
 const CLOCK_OFF: u64 = 4_000 * MS;
 
+/// Rounds of a millisecond in which egress and publisher say what was left to say.
+const SETTLED_ROUNDS: u32 = 20;
+
 /// A day that begins while everybody heals lasts longer than the healing may, seconds.
 const HEALING_DAY_S: u64 = 3_600;
 
@@ -81,9 +84,10 @@ impl World<'_> {
         self.tell(Happening::Healing);
     }
 
-    /// Runs the exchange alone until the engine has told the hash of the last command in its log; false
-    /// when it does not get there.
+    /// Runs the exchange alone until the engine has told the hash of the last command in its log, and
+    /// those who read its events have had time to say them; false when it does not get there.
     pub(super) fn quiet(&mut self) -> bool {
+        let mut settled = 0;
         for _ in 0..500 {
             self.now += MS;
             self.network.advance(self.now);
@@ -92,7 +96,9 @@ impl World<'_> {
             }
             let Some(exchange) = &self.exchange else { return false };
             let written = exchange.control().written(LogIndex::Command).seq;
-            if exchange.state_hash().is_some_and(|(seq, _)| seq == written) {
+            let told = exchange.state_hash().is_some_and(|(seq, _)| seq == written);
+            settled = if told { settled + 1 } else { 0 };
+            if settled == SETTLED_ROUNDS {
                 return true;
             }
         }
