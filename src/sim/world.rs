@@ -348,7 +348,7 @@ impl<'p> World<'p> {
     /// A little when there was work; else to the next thing that can happen.
     fn move_on(&mut self, work: u64, arrives: Option<u64>) {
         if work > 0 {
-            self.now += self.schedule.magnitude(500, 60_000);
+            self.now += self.schedule.magnitude(1_000, 250_000);
             return;
         }
         let mut next = self.now + self.plan.idle_ns;

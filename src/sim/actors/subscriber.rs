@@ -5,7 +5,7 @@
 
 use crate::net::{MemoryNetwork, MemoryPort, Port};
 use crate::sim::observe::seen::Mirrored;
-use crate::sim::observe::{DIGEST_EVERY, Shared};
+use crate::sim::observe::{DIGEST_EVERY, LOST, Shared};
 use crate::sim::plan::Plan;
 use crate::sim::{Actor, Dice, GROUP_A, GROUP_B, REPAIR, Tally, subscriber_host};
 use crate::subscriber::{BookMirror, FeedHandler, FeedListener, FeedOptions};
@@ -37,7 +37,8 @@ impl Books {
         let Some((from, count)) = self.lost.take() else { return };
         let [old, new] = [self.session, next.unwrap_or(self.session)].map(|s| s.0);
         if old[7..] != new[7..] || new[6] <= old[6] {
-            self.fault("a subscriber lost messages", format!("{count} from {from}"));
+            let what = format!("{}: {count} from {from}", self.name);
+            self.seen.borrow_mut().fault(LOST, what, self.now);
         }
     }
 

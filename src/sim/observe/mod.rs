@@ -25,7 +25,7 @@ mod session;
 mod stream;
 mod upstream;
 
-pub use seen::{DIGEST_EVERY, Shared};
+pub use seen::{DIGEST_EVERY, LOST, Shared};
 
 use super::{
     EXCHANGE, Evidence, Feature, GATEWAY, Happening, Observer, Plan, REPAIR, Tap, Violation, When,
@@ -99,6 +99,9 @@ pub struct Observers {
 
 /// Being late is excused for so long after a stall: what waited is worked off.
 const AFTER_STALL_NS: u64 = 1_500_000_000;
+
+/// A subscriber says so much after a message that it is lost: what is repaired in vain is a day's last.
+const LOST_AFTER_NS: u64 = 5_000_000_000;
 
 impl Observers {
     /// For a plan; `seen` is shared with the actors.
@@ -217,7 +220,11 @@ impl Observer for Observers {
         {
             let mut seen = self.seen.borrow_mut();
             for (rule, what, at) in seen.faults.drain(..) {
-                faults.at(rule, what, at);
+                // Repair may have stood still until the day was over.
+                let since = Nanos(at.0.saturating_sub(LOST_AFTER_NS));
+                if rule != LOST || !faults.excused(since, at) {
+                    faults.at(rule, what, at);
+                }
             }
             let (delivered, concluded) =
                 (std::mem::take(&mut seen.delivered), std::mem::take(&mut seen.concluded));

@@ -7,6 +7,9 @@ use crate::types::*;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+/// Rule: what was sent, reaches every subscriber, or is repaired.
+pub const LOST: &str = "a subscriber lost messages";
+
 /// A report that a broker's library delivered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delivered {
