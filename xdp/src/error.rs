@@ -263,3 +263,76 @@ impl std::error::Error for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_says_what_where_and_what_mends_it() {
+        let interface = || "eth7".to_owned();
+        let cases: Vec<(Error, &[&str])> = vec![
+            (Error::NoSuchInterface { interface: interface() }, &["eth7", "namespace", "ip link"]),
+            (Error::InterfaceDown { interface: interface() }, &["ip link set eth7 up"]),
+            (
+                Error::WrongQueue { interface: interface(), queue: 4, count: 2 },
+                &["queue 4", "it has 2", "ethtool -L eth7"],
+            ),
+            (Error::QueueBusy { interface: interface(), queue: 4 }, &["queue 4", "eth7"]),
+            (Error::ProgramBusy { interface: interface() }, &["ip link set eth7 xdp off"]),
+            (
+                Error::Memlock { bytes: 9000, limit: Some(8000) },
+                &["9000", "8000", "CAP_IPC_LOCK", "LimitMEMLOCK=infinity"],
+            ),
+            (Error::Memlock { bytes: 9000, limit: None }, &["9000", "memory is short"]),
+            (
+                Error::MissingCapability { capability: "CAP_BPF", operation: "this" },
+                &["this needs CAP_BPF", "AmbientCapabilities="],
+            ),
+            (Error::HugePages { bytes: 5 << 20 }, &["3 huge pages", "vm.nr_hugepages=3"]),
+            (
+                Error::NativeUnsupported { interface: interface(), driver: "nic".into() },
+                &["\"nic\"", "eth7", "allow mode generic"],
+            ),
+            (
+                Error::ZeroCopyUnsupported { interface: interface(), queue: 4 },
+                &["queue 4", "allow mode native-copy"],
+            ),
+            (
+                Error::MtuTooLarge { interface: interface(), mtu: 9000, max: Some(1774) },
+                &["9000", "ip link set eth7 mtu 1774"],
+            ),
+            (
+                Error::MtuTooLarge { interface: interface(), mtu: 9000, max: None },
+                &["9000", "ip link set eth7 mtu 1500"],
+            ),
+            (Error::Verifier { log: "R2 invalid".into() }, &["R2 invalid", "Linux 5.11"]),
+            (Error::config("vlan", "9 is odd"), &["vlan: 9 is odd"]),
+            (Error::UmemExhausted { asked: 8, free: 2 }, &["2 free", "asks for 8"]),
+            (
+                Error::ProbeFailed { interface: interface(), queue: 4, waited_ms: 20 },
+                &["queue 4 of eth7", "20 ms"],
+            ),
+            (
+                Error::NoMode {
+                    refused: vec![Refusal {
+                        mode: Mode::NativeCopy,
+                        reason: Error::ProgramBusy { interface: interface() },
+                    }],
+                },
+                &["[native-copy] another XDP program is attached to eth7"],
+            ),
+            (
+                Error::os("binding", "queue 4 of eth7", std::io::Error::from_raw_os_error(5)),
+                &["binding queue 4 of eth7: Input/output error"],
+            ),
+        ];
+        for (error, words) in cases {
+            let text = error.to_string();
+            for word in words {
+                assert!(text.contains(word), "{word:?} is missing: {text}");
+            }
+            assert!(!text.contains("  "), "a line break that was not joined: {text}");
+        }
+    }
+}

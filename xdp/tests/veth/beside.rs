@@ -111,6 +111,13 @@ pub fn neighbours() {
     assert_eq!(neighbours.resolve(LEFT_IP).unwrap(), Resolution::Asked);
     wait_for("ARP", || neighbours.resolve(LEFT_IP).unwrap() == Resolution::Known(LEFT_MAC));
     assert_eq!(neighbours.cached(LEFT_IP), Some(LEFT_MAC));
+    // Not heard of lately: usable, and solicited again.
+    let stale = format!("neighbour replace {LEFT_IP} lladdr {LEFT_MAC} nud stale dev {INTERFACE}");
+    network.right.ip(&stale);
+    let state = || network.right.ip(&format!("neighbour show to {LEFT_IP} dev {INTERFACE}"));
+    assert!(state().contains("STALE"));
+    assert_eq!(neighbours.resolve(LEFT_IP).unwrap(), Resolution::Known(LEFT_MAC));
+    assert!(!state().contains("STALE"), "{}", state());
     // A host that is not there.
     let absent = Ipv4Addr::new(10, 77, 0, 99);
     assert_eq!(neighbours.resolve(absent).unwrap(), Resolution::Asked);
