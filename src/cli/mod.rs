@@ -10,6 +10,7 @@ mod doctor;
 mod feed;
 mod fill;
 mod log;
+mod man;
 mod mirror;
 mod order;
 mod replay;
@@ -49,6 +50,9 @@ enum Command {
     Void(void::Arguments),
     Doctor(doctor::Arguments),
     Configure(configure::Arguments),
+    Completions(man::CompletionArguments),
+    #[command(hide = true)]
+    Man(man::ManArguments),
     #[command(hide = true)]
     Mirror(mirror::Arguments),
     #[command(hide = true)]
@@ -72,6 +76,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Void(a) => void::run(a),
         Command::Doctor(a) => doctor::run(a),
         Command::Configure(a) => configure::run(a),
+        Command::Completions(a) => man::completions(a),
+        Command::Man(a) => man::man(a),
         Command::Mirror(a) => mirror::run(a),
         Command::Witness(a) => witness::run(a),
         Command::Shadow(a) => shadow::run(a),

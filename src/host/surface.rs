@@ -87,6 +87,14 @@ impl Key {
     pub fn file(path: impl Into<PathBuf>) -> Key {
         Key::File(path.into())
     }
+
+    /// Whether it is one that configure may ever write: below /proc/sys, /proc/irq or /sys, without
+    /// a way out of there; or a card's.
+    pub fn is_setting(&self) -> bool {
+        let Key::File(path) = self else { return true };
+        let up = path.components().any(|part| part == std::path::Component::ParentDir);
+        !up && ["/proc/sys", "/proc/irq", "/sys"].iter().any(|dir| path.starts_with(dir))
+    }
 }
 
 impl std::fmt::Display for Key {

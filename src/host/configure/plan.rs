@@ -50,7 +50,7 @@ pub const STAGES: [Stage; 14] = [
 ];
 
 /// What the stage `sysctl` sets, under /proc/sys. The same values stand in sysconfig/sysctl.d.
-const SYSCTLS: &[(&str, u64, Rule)] = &[
+pub(super) const SYSCTLS: &[(&str, u64, Rule)] = &[
     ("kernel/timer_migration", 0, Rule::Exact),
     ("kernel/numa_balancing", 0, Rule::Exact),
     ("kernel/nmi_watchdog", 0, Rule::Exact),
@@ -68,7 +68,7 @@ const SYSCTLS: &[(&str, u64, Rule)] = &[
 
 /// When a number is as wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Rule {
+pub(super) enum Rule {
     Exact,
     AtLeast,
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// How two texts of a value are compared.
@@ -160,10 +161,23 @@ impl Keeper for FileKeeper {
             Err(error) => return Err(self.fail("read it")(error)),
         };
         let damaged = |why: String| RecordError::Damaged { path: self.path.clone(), why };
+        let meta = std::fs::metadata(&self.path).map_err(self.fail("read it"))?;
+        // What root writes back comes from here: nobody else may have had his hands in it.
+        // SAFETY: no arguments, no failure.
+        let user = unsafe { libc::geteuid() };
+        if meta.uid() != user || meta.mode() & 0o022 != 0 {
+            let (owner, mode) = (meta.uid(), meta.mode() & 0o777);
+            return Err(damaged(format!(
+                "it belongs to user {owner} with mode {mode:03o}, not to user {user} alone"
+            )));
+        }
         let record: Record = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
-        match record.version {
-            1 => Ok(Some(record)),
-            other => Err(damaged(format!("its version is {other}, not 1"))),
+        if record.version != 1 {
+            return Err(damaged(format!("its version is {}, not 1", record.version)));
+        }
+        match record.entries.iter().find(|entry| !entry.key.is_setting()) {
+            Some(entry) => Err(damaged(format!("{} is no setting of a host", entry.key))),
+            None => Ok(Some(record)),
         }
     }
 

@@ -394,6 +394,42 @@ fn the_record_is_whole_or_refused() {
 }
 
 #[test]
+fn a_record_that_others_could_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = Fixture::new();
+    f.init();
+    let path = f.dir.path().join("run/state.json");
+    let good = std::fs::read_to_string(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let error = fini(&f, &f, |_| true).unwrap_err().to_string();
+    assert!(error.contains("with mode 666"), "{error}");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    for place in ["/etc/shadow", "/proc/sys/../../etc/shadow", "relative"] {
+        std::fs::write(&path, good.replace("/proc/sys/vm/stat_interval", place)).unwrap();
+        let error = fini(&f, &f, |_| true).unwrap_err().to_string();
+        assert!(error.contains("is no setting of a host"), "{place}: {error}");
+    }
+    std::fs::write(&path, good).unwrap();
+    f.fini();
+}
+
+#[test]
+fn the_file_for_sysctl_d_says_the_same() {
+    let file = include_str!("../../../sysconfig/sysctl.d-60-rialto.conf");
+    let given: Vec<(String, u64)> = file
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (name, value) = line.split_once(" = ").unwrap();
+            (name.replace('.', "/"), value.parse().unwrap())
+        })
+        .collect();
+    let set: Vec<(String, u64)> =
+        plan::SYSCTLS.iter().map(|(name, value, _)| (name.to_string(), *value)).collect();
+    assert_eq!(given, set);
+}
+
+#[test]
 fn texts_of_one_value_are_the_same() {
     for (kind, a, b, same) in [
         (Kind::Number, "0", "00", true),
