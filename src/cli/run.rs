@@ -197,6 +197,14 @@ const TOLD_NS: u64 = 500_000_000;
 fn tell(config: &Config, venue: &Venue) {
     let facts = &venue.facts;
     say!("day {}", facts.day.display());
+    for why in &venue.path_refusals {
+        match venue.path {
+            rialto::net::xdp::Path::Udp => {
+                tracing::warn!("network.path {}: {why}", config.network.path)
+            }
+            _ => tracing::info!("network.path {}: {why}", config.network.path),
+        }
+    }
     if let Some(from) = &facts.carried_from {
         say!("carried: cash and shares of {}", from.display());
     }
@@ -233,8 +241,9 @@ fn tell(config: &Config, venue: &Venue) {
         );
     }
     say!(
-        "ready: orders on {} (udp), feed {} and {}, repair {}, durability {:?}, hot tier {:?}, {} commands recovered in {} ms ({} of a snapshot)",
+        "ready: orders on {} ({}), feed {} and {}, repair {}, durability {:?}, hot tier {:?}, {} commands recovered in {} ms ({} of a snapshot)",
         config.gateway.listen,
+        venue.path,
         config.feed.a,
         config.feed.b,
         config.feed.repair,
@@ -396,7 +405,7 @@ fn status(venue: &Venue, scheduling: &str, shadow: &Keeper, state: &str) -> Valu
         "halted_before": venue.status.halted_before().map(|seq| seq.0),
         "mode": mode_text(venue.status.mode()),
         "pid": std::process::id(),
-        "path": "udp",
+        "path": venue.path.to_string(),
         "scheduling": scheduling,
         "commands_applied": venue.status.applied().0,
         "open_orders": venue.status.open_orders(),

@@ -15,6 +15,7 @@ use crate::exchange::genesis::{
     AccountSpec, CORE_VERSION, Capacities, Genesis, SessionSpec, SymbolSpec,
 };
 use crate::guard::Operator;
+use crate::net::xdp::PathWish;
 use crate::types::*;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -191,6 +192,19 @@ pub struct SessionConfig {
     pub burst: u32,
 }
 
+/// The way that datagrams take.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetworkConfig {
+    /// Which ways are allowed.
+    pub path: PathWish,
+    /// NIC; `None` = the one that has `gateway.listen`'s address.
+    pub interface: Option<String>,
+    /// Its receive queues; the first one transmits.
+    pub queues: Vec<u32>,
+    /// Preferred busy polling: for a thread that never parks, on a real NIC.
+    pub busy_poll: bool,
+}
+
 /// The host under the venue: what `rialto configure` may change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostConfig {
@@ -243,6 +257,8 @@ pub struct Config {
     pub threads: Vec<ThreadConfig>,
     /// Host.
     pub host: HostConfig,
+    /// The way that datagrams take.
+    pub network: NetworkConfig,
     /// Symbols; locate = index + 1.
     pub symbols: Vec<SymbolSpec>,
     /// Firms.

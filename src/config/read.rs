@@ -33,6 +33,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     let capacity = root.table("capacity");
     let gateway = root.table("gateway");
     let feed = root.table("feed");
+    let network = root.table("network");
     let snapshot = root.table("snapshot");
     let threads = root.tables("thread");
     let host = root.table("host");
@@ -57,6 +58,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
             allowed: "must differ from gateway.listen".into(),
         });
     }
+    let network = read_network(network, gateway.as_ref().zip(feed.as_ref()), faults);
     let snapshot_every_seconds = read_snapshot(snapshot, faults);
     let threads = read_threads(threads, faults);
     let host = read_host(base, host, &threads, faults);
@@ -83,6 +85,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
         orders_per_day: capacity.orders_per_day,
         gateway: gateway?,
         feed: feed?,
+        network: network?,
         snapshot_every_seconds: snapshot_every_seconds?,
         threads,
         host: host?,
@@ -372,6 +375,42 @@ fn read_threads(tables: Vec<Table>, faults: &mut Faults) -> Vec<ThreadConfig> {
 /// Where the old values of the host are kept when nothing else is said: gone after a boot, as the
 /// values that it undoes are.
 const HOST_STATE: &str = "/run/rialto/configure.json";
+
+fn read_network(
+    table: Table,
+    addresses: Option<(&GatewayConfig, &FeedConfig)>,
+    faults: &mut Faults,
+) -> Option<NetworkConfig> {
+    let mut s = Section::new("network", table);
+    let names = PathWish::ALL.map(|(name, _)| name).join(", ");
+    let allowed = format!("must be one of {names}");
+    let path = s.text_with("path", Some(PathWish::Udp), &allowed, |t| t.parse().ok());
+    let allowed = "must name a network interface";
+    let interface = s.text_with("interface", Some(None), allowed, |t| {
+        (!t.is_empty() && t.len() < 16).then(|| Some(t.to_string()))
+    });
+    let allowed = "must be a list of receive queues such as \"0-1\"";
+    let queues = s.text_with("queues", Some(vec![0]), allowed, |t| {
+        let queues = cpu_list(t)?;
+        (!queues.is_empty() && queues.len() <= 64)
+            .then(|| queues.into_iter().map(|q| q as u32).collect())
+    });
+    let busy_poll = s.flag("busy_poll", false);
+    let wish = path.unwrap_or_default();
+    if let Some((gateway, feed)) = addresses
+        && !wish.allows_udp()
+    {
+        let [listen, repair] = [*gateway.listen.ip(), *feed.repair.ip()];
+        if listen.is_loopback() || listen != repair || listen != feed.interface {
+            let what = "needs gateway.listen, feed.repair and feed.interface on one address of \
+                        the NIC, not on loopback";
+            s.fault("path", Some(wish.text().into()), what);
+        }
+    }
+    s.finish(faults);
+    let (interface, queues) = (interface?, queues?);
+    Some(NetworkConfig { path: path?, interface, queues, busy_poll })
+}
 
 fn read_host(
     base: &Path,

@@ -13,6 +13,7 @@ pub mod machine;
 pub mod needs;
 mod netdev;
 pub mod surface;
+pub mod wire;
 
 pub use needs::{DataPath, HostOptions, Needs};
 pub use surface::{Key, Live, NicItem, Surface, Unread};

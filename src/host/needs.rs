@@ -5,6 +5,7 @@
 
 use super::cpus;
 use crate::config::{Config, Idle};
+use crate::net::xdp::PathWish;
 use std::path::PathBuf;
 
 /// How frames come in.
@@ -70,8 +71,8 @@ pub struct Needs {
     pub ports: Vec<u16>,
 }
 
-/// Frames of 2,048 bytes: fill, receive, transmit and completion rings of 4,096 entries each.
-const UMEM_BYTES: u64 = 4 * 4_096 * 2_048;
+/// Frames of a queue: 4,096 of 2,048 bytes to receive with, as many to transmit with (`net::xdp`).
+const UMEM_BYTES: u64 = 2 * 4_096 * 2_048;
 /// A frame of 2,048 bytes less the 256 that the kernel keeps in front of the packet
 /// (XDP_PACKET_HEADROOM, linux/bpf.h).
 const FRAME_BYTES: u64 = 2_048 - 256;
@@ -86,13 +87,14 @@ impl Needs {
         let mut application: Vec<usize> = config.threads.iter().filter_map(|t| t.cpu).collect();
         application.sort_unstable();
         application.dedup();
-        // A key of the configuration for either would be named here.
-        let interface = options.interface.clone();
-        let path = options.path.unwrap_or(match interface {
-            Some(_) => DataPath::Auto,
-            None => DataPath::Udp,
+        let interface = options.interface.clone().or_else(|| config.network.interface.clone());
+        let path = options.path.unwrap_or(match config.network.path {
+            PathWish::Udp => DataPath::Udp,
+            PathWish::Auto => DataPath::Auto,
+            _ => DataPath::AfXdp,
         });
-        let umem_bytes = if path == DataPath::Udp { 0 } else { UMEM_BYTES };
+        let queues = config.network.queues.len() as u32;
+        let umem_bytes = if path == DataPath::Udp { 0 } else { UMEM_BYTES * u64::from(queues) };
         Needs {
             application,
             housekeeping: config.host.housekeeping.clone(),
@@ -107,7 +109,7 @@ impl Needs {
             interface,
             listen: *config.gateway.listen.ip(),
             path,
-            queues: 1,
+            queues,
             umem_bytes,
             frame_bytes: FRAME_BYTES,
             fill_entries: FILL_ENTRIES,

@@ -8,6 +8,7 @@ use std::os::fd::RawFd;
 
 use super::port::Port;
 use super::udp::UdpPort;
+use super::xdp::XdpPort;
 
 /// Loses datagrams on receipt.
 pub struct LossyPort<P> {
@@ -30,12 +31,25 @@ impl<P: Port> LossyPort<P> {
     }
 }
 
-impl LossyPort<UdpPort> {
-    /// A second handle on the same socket, losing by a sequence of its own.
-    pub fn try_clone(&self) -> std::io::Result<Self> {
+impl<P: Port> LossyPort<P> {
+    /// With `inner`, a second handle on the same endpoint, losing by a sequence of its own.
+    fn beside(&self, inner: P) -> Self {
         let mut random = self.random;
-        let seed = random.next();
-        Ok(LossyPort::new(self.inner.try_clone()?, seed, self.drop_per_million))
+        LossyPort::new(inner, random.next(), self.drop_per_million)
+    }
+}
+
+impl LossyPort<UdpPort> {
+    /// A second handle on the same socket.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(self.beside(self.inner.try_clone()?))
+    }
+}
+
+impl LossyPort<XdpPort> {
+    /// A second handle on the same endpoint.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(self.beside(self.inner.try_clone()?))
     }
 }
 

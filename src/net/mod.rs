@@ -4,6 +4,7 @@ pub mod lossy;
 pub mod memory;
 pub mod port;
 pub mod udp;
+pub mod xdp;
 
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
@@ -12,6 +13,7 @@ pub use lossy::LossyPort;
 pub use memory::{LinkFaults, MemoryNetwork, MemoryPort, NetworkCounts, Taps, Way};
 pub use port::{BURST, DATAGRAM_BYTES_MAX, Port};
 pub use udp::UdpPort;
+pub use xdp::XdpPort;
 
 /// A port chosen at run time.
 pub enum AnyPort {
@@ -19,6 +21,10 @@ pub enum AnyPort {
     Udp(UdpPort),
     /// Socket that loses a share of what it receives.
     Lossy(LossyPort<UdpPort>),
+    /// AF_XDP.
+    Xdp(Box<XdpPort>),
+    /// AF_XDP that loses a share of what it receives.
+    LossyXdp(Box<LossyPort<XdpPort>>),
     /// Port of a [`MemoryNetwork`].
     Memory(MemoryPort),
 }
@@ -28,6 +34,8 @@ macro_rules! each {
         match $any {
             AnyPort::Udp($port) => $do,
             AnyPort::Lossy($port) => $do,
+            AnyPort::Xdp($port) => $do,
+            AnyPort::LossyXdp($port) => $do,
             AnyPort::Memory($port) => $do,
         }
     };
@@ -39,6 +47,8 @@ impl AnyPort {
         Ok(match self {
             AnyPort::Udp(port) => AnyPort::Udp(port.try_clone()?),
             AnyPort::Lossy(port) => AnyPort::Lossy(port.try_clone()?),
+            AnyPort::Xdp(port) => AnyPort::Xdp(Box::new(port.try_clone()?)),
+            AnyPort::LossyXdp(port) => AnyPort::LossyXdp(Box::new(port.try_clone()?)),
             AnyPort::Memory(port) => AnyPort::Memory(port.try_clone()?),
         })
     }

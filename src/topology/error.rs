@@ -21,6 +21,14 @@ pub enum StartError {
         /// The host's answer.
         cause: std::io::Error,
     },
+    /// The way that datagrams shall take is not to be had.
+    #[error("network.path is {path:?}: {cause}")]
+    Path {
+        /// Value of the key.
+        path: &'static str,
+        /// What the host lacks, and what mends it.
+        cause: crate::net::xdp::XdpError,
+    },
     /// The logs cannot be opened or recovered.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -4,7 +4,8 @@ use super::{Ports, StartError, Surroundings};
 use crate::clock::SystemClock;
 use crate::config::{Config, HotTier};
 use crate::gateway::Entropy;
-use crate::net::{AnyPort, LossyPort, UdpPort};
+use crate::net::xdp::{Nic, NicConfig, Path as NetworkPath, XdpError};
+use crate::net::{AnyPort, LossyPort, UdpPort, XdpPort};
 use crate::store::{files, memory_free_bytes};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
@@ -12,15 +13,25 @@ use std::path::{Path, PathBuf};
 /// Segments of each log that must fit before the hot tier goes to /dev/shm by itself.
 const AUTO_HOT_SEGMENTS: u64 = 4;
 
-/// The surroundings of a venue on this host.
+/// The surroundings of a venue on this host, and the way that its datagrams take.
 pub(super) fn surroundings(
     config: &Config,
     clock: SystemClock,
-) -> Result<Surroundings<SystemClock>, StartError> {
-    let ports = Ports::bind(config)?;
+) -> Result<(Surroundings<SystemClock>, Way), StartError> {
+    let (ports, way) = Ports::open(config)?;
     let entropy =
         Entropy::system().map_err(|cause| StartError::Host { what: "random numbers", cause })?;
-    Ok(Surroundings { clock, storage: files(), hot: hot_tier(config), ports, entropy })
+    Ok((Surroundings { clock, storage: files(), hot: hot_tier(config), ports, entropy }, way))
+}
+
+/// The way that datagrams take.
+pub(super) struct Way {
+    /// Its name.
+    pub(super) path: NetworkPath,
+    /// Why none of the better ones, one line each.
+    pub(super) why: Vec<String>,
+    /// The NIC, if there is one.
+    pub(super) nic: Option<Nic>,
 }
 
 /// Root of the hot tier of a day that begins.
@@ -42,7 +53,49 @@ pub fn hot_place(config: &Config) -> PathBuf {
 }
 
 impl Ports {
-    /// The sockets that the configuration names.
+    /// Ports by the best way that the configuration allows and the host can.
+    fn open(config: &Config) -> Result<(Ports, Way), StartError> {
+        let wish = config.network.path;
+        let mut why = Vec::new();
+        if !wish.modes().is_empty() {
+            match Ports::on_nic(config) {
+                Ok((ports, nic)) => {
+                    why.clone_from(&nic.refused);
+                    return Ok((ports, Way { path: nic.path(), why, nic: Some(nic) }));
+                }
+                Err(cause) if !wish.allows_udp() => {
+                    return Err(StartError::Path { path: wish.text(), cause });
+                }
+                Err(cause) => why.push(format!("no AF_XDP: {cause}")),
+            }
+        }
+        Ok((Ports::bind(config)?, Way { path: NetworkPath::Udp, why, nic: None }))
+    }
+
+    fn on_nic(config: &Config) -> Result<(Ports, Nic), XdpError> {
+        let (network, feed) = (&config.network, &config.feed);
+        let interface = match &network.interface {
+            Some(name) => name.clone(),
+            None => af_xdp::Interface::with_address(*config.gateway.listen.ip())?.name,
+        };
+        let mut nic = Nic::open(&NicConfig {
+            interface,
+            queues: network.queues.clone(),
+            modes: network.path.modes(),
+            destinations: vec![config.gateway.listen, feed.repair],
+            busy_poll: network.busy_poll,
+        })?;
+        let lossy = |port: XdpPort, seed: u64| match config.loss_ppm {
+            0 => AnyPort::Xdp(Box::new(port)),
+            ppm => AnyPort::LossyXdp(Box::new(LossyPort::new(port, seed, ppm))),
+        };
+        let gateway = lossy(nic.bind(config.gateway.listen)?, 11);
+        let lines = AnyPort::Xdp(Box::new(nic.multicast_sender(feed.interface, feed.ttl)?));
+        let repair = lossy(nic.bind(feed.repair)?, 12);
+        Ok((Ports { gateway, feed: lines, repair }, nic))
+    }
+
+    /// Sockets at the addresses that the configuration names.
     pub fn bind(config: &Config) -> Result<Ports, StartError> {
         let lossy = |port: UdpPort, seed: u64| match config.loss_ppm {
             0 => AnyPort::Udp(port),

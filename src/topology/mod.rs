@@ -27,8 +27,9 @@ pub use host::hot_place;
 use crate::agent::{Agent, AgentPanic, IdleStrategy, Runner, RunnerHandle, RunnerOptions};
 use crate::board::EngineStatus;
 use crate::clock::SystemClock;
-use crate::config::{Config, Durability, Idle};
+use crate::config::{AgentName, Config, Durability, Idle};
 use crate::counters::{CounterSet, Distribution};
+use crate::net::xdp::{Duties, Nic, Path};
 use crate::publisher::Released;
 use crate::store::{Control, Day};
 use crate::types::Nanos;
@@ -53,12 +54,19 @@ pub struct Venue {
     pub counters: Vec<Arc<dyn CounterSet>>,
     /// How far the feed has left.
     pub released: Released,
+    /// The way that datagrams take.
+    pub path: Path,
+    /// Better ways that were tried, and why each was refused.
+    pub path_refusals: Vec<String>,
 }
 
 impl Venue {
     /// Starts everything; returns when the venue serves.
     pub fn start(config: &Config, clock: SystemClock) -> Result<Venue, StartError> {
-        let mut assembly = assemble(config, host::surroundings(config, clock)?)?;
+        let (surroundings, way) = host::surroundings(config, clock)?;
+        let mut assembly = assemble(config, surroundings)?;
+        // Behind the assembly: each of its ports has its lanes by now.
+        let mut duties = way.nic.map(Nic::start);
         let stop = Arc::new(AtomicBool::new(false));
         let mut runners = Vec::new();
         if let Some(preparer) = assembly.preparer.take() {
@@ -68,6 +76,16 @@ impl Venue {
             let handle = Runner::spawn("rialto-preparer", vec![Box::new(preparer)], options)
                 .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
             runners.push(handle);
+        }
+        let (mut receive, mut transmit) = (None, None);
+        if let Some(Duties { receive: r, transmit: t, errand, park_fds, counters }) = duties.take()
+        {
+            let options = RunnerOptions { park_fds, ..RunnerOptions::new(clock, stop.clone()) };
+            let handle = Runner::spawn("rialto-nic", vec![Box::new(errand)], options)
+                .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
+            runners.push(handle);
+            assembly.counters.push(counters);
+            (receive, transmit) = (Some(r), Some(t));
         }
         for thread in &config.threads {
             let names: Vec<&str> = thread.agents.iter().map(|a| a.text()).collect();
@@ -82,10 +100,18 @@ impl Venue {
                 options.park_ns_max = DISK_PARK_NS;
             }
             let mut placed: Vec<Box<dyn Agent + Send>> = Vec::new();
+            let has = |name| thread.agents.contains(&name);
+            // Frames come in before the first who reads them, and leave behind the last who writes.
+            if let Some(receive) = receive.take_if(|_| has(AgentName::Ingress)) {
+                placed.push(Box::new(receive));
+            }
             for name in &thread.agents {
                 let found = assembly.take(*name);
                 options.park_fds.extend(found.poll_fd);
                 placed.push(found.agent);
+            }
+            if let Some(transmit) = transmit.take_if(|_| has(AgentName::Egress)) {
+                placed.push(Box::new(transmit));
             }
             let first = names.first().copied().unwrap_or("idle");
             let handle = Runner::spawn(format!("rialto-{first}"), placed, options)
@@ -101,6 +127,8 @@ impl Venue {
             inside: assembly.inside,
             counters: assembly.counters,
             released: assembly.released,
+            path: way.path,
+            path_refusals: way.why,
         })
     }
 

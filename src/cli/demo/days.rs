@@ -79,7 +79,13 @@ pub struct Outcome {
 }
 
 /// Replays every day and compares.
-pub fn judge(plan: &Plan, days: &[Day], seen: &Seen, viewed: &Viewed) -> anyhow::Result<Outcome> {
+pub fn judge(
+    plan: &Plan,
+    days: &[Day],
+    seen: &Seen,
+    viewed: &Viewed,
+    path: &str,
+) -> anyhow::Result<Outcome> {
     let heard = SessionLog::read(&seen.result["sessions"]).context("sessions in result.json")?;
     let symbols: Vec<Symbol> = plan.symbols.iter().filter_map(|s| Symbol::new(s)).collect();
     let opening = Holdings {
@@ -166,7 +172,7 @@ pub fn judge(plan: &Plan, days: &[Day], seen: &Seen, viewed: &Viewed) -> anyhow:
     check(names.len() == days.len(), "two days have the same session name".into());
     let cash: Vec<String> =
         expected.iter().map(|h| u64::try_from(h.cash).map_or("below 0".into(), money)).collect();
-    Ok(Outcome { json: json!({ "path": "udp", "days": rows, "cash": cash }), faults })
+    Ok(Outcome { json: json!({ "path": path, "days": rows, "cash": cash }), faults })
 }
 
 /// A day as its log says.

@@ -15,7 +15,7 @@ use rialto::net::{AnyPort, LossyPort, UdpPort};
 use rialto::types::*;
 use rialto::wire::ouch::Outbound;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 /// What was sent and what came of it.
 #[derive(Clone, Copy, Default, Debug)]
@@ -135,7 +135,7 @@ impl Desks {
     ) -> anyhow::Result<Desks> {
         let mut desks = Vec::new();
         for i in 0..BROKERS {
-            let port = UdpPort::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+            let port = UdpPort::bind(SocketAddrV4::new(plan.own, 0))?;
             let port = match loss_ppm {
                 0 => AnyPort::Udp(port),
                 ppm => AnyPort::Lossy(LossyPort::new(port, 1_000 + i as u64, ppm)),

@@ -3,8 +3,10 @@
 use super::interrupt::Interrupt;
 use super::plan::Plan;
 use anyhow::{Context, bail};
+use rialto::host::wire;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -29,12 +31,14 @@ pub struct Exchange {
     pub ready: String,
     loss_ppm: u32,
     config: PathBuf,
+    side: Option<RawFd>,
 }
 
 impl Exchange {
     /// Starts it and waits until it is ready.
     pub fn start(plan: &Plan, loss_ppm: u32, interrupt: &Interrupt) -> anyhow::Result<Exchange> {
-        let (child, lines) = spawn(&plan.config, loss_ppm)?;
+        let side = plan.wire.as_ref().map(|wire| wire.exchange.fd());
+        let (child, lines) = spawn(&plan.config, loss_ppm, side)?;
         let mut exchange = Exchange {
             child,
             lines,
@@ -42,6 +46,7 @@ impl Exchange {
             ready: String::new(),
             loss_ppm,
             config: plan.config.clone(),
+            side,
         };
         exchange.wait_ready(interrupt)?;
         Ok(exchange)
@@ -77,6 +82,12 @@ impl Exchange {
         }
     }
 
+    /// The way that its datagrams take, from the ready line: "ready: orders on ADDRESS (PATH), ...".
+    pub fn path(&self) -> &str {
+        let rest = self.ready.split_once('(').map_or("", |(_, rest)| rest);
+        rest.split_once(')').map_or("unknown", |(path, _)| path)
+    }
+
     /// Name of the day.
     pub fn day_name(&self) -> String {
         self.day.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -97,7 +108,7 @@ impl Exchange {
 
     /// Starts it again on the same day; does not wait.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        (self.child, self.lines) = spawn(&self.config, self.loss_ppm)?;
+        (self.child, self.lines) = spawn(&self.config, self.loss_ppm, self.side)?;
         Ok(())
     }
 
@@ -128,9 +139,17 @@ impl Drop for Exchange {
     }
 }
 
-fn spawn(config: &PathBuf, loss_ppm: u32) -> anyhow::Result<(Child, Receiver<String>)> {
+fn spawn(
+    config: &PathBuf,
+    loss_ppm: u32,
+    side: Option<RawFd>,
+) -> anyhow::Result<(Child, Receiver<String>)> {
     let program = std::env::current_exe().context("find this program's file")?;
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    if let Some(side) = side {
+        wire::place(&mut command, side);
+    }
+    let mut child = command
         .arg("run")
         .arg("--config")
         .arg(config)

@@ -45,6 +45,7 @@ impl Judge {
             .args(["--group-a", &plan.groups[0].to_string()])
             .args(["--group-b", &plan.groups[1].to_string()])
             .args(["--repair", &plan.repair.to_string()])
+            .args(["--interface", &plan.own.to_string()])
             .args(["--loss-ppm", &loss_ppm.to_string()])
             .arg("--out")
             .arg(&out)

@@ -25,6 +25,7 @@ use plan::Plan;
 use report::Outcome;
 use rialto::clock::{Clock, SystemClock};
 use rialto::flow::{BboReader, CommandReader, FlowCommand, Synthetic, SyntheticOptions};
+use rialto::net::xdp::PathWish;
 use rialto::types::*;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
@@ -81,6 +82,10 @@ pub struct Arguments {
     /// Durability level of the exchange: memory or disk
     #[arg(long, default_value = "memory", value_parser = ["memory", "disk"])]
     durability: String,
+    /// Way of the exchange's datagrams: auto (AF_XDP over veth where this user may, else sockets on
+    /// loopback), udp, af_xdp, af_xdp:native, af_xdp:native:zero-copy, af_xdp:native:copy, af_xdp:generic
+    #[arg(long, default_value = "auto")]
+    path: PathWish,
     /// Write the figures as one JSON object
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -127,7 +132,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     };
     let interrupt = Interrupt::watch()?;
     let day_seconds = if a.days > 1 { a.seconds + DAY_SLACK } else { 0 };
-    let plan = Plan::make(symbols, &a.durability, day_seconds)?;
+    let plan = Plan::make(symbols, &a.durability, day_seconds, a.path)?;
     let done = match a.days {
         1 => run_in(&a, rows, oracle, &plan, &interrupt),
         _ => run_days(&a, &plan, &interrupt),
@@ -153,6 +158,14 @@ fn symbol_name(index: u16) -> String {
     format!("SYM{}{}", letter(index / 26), letter(index))
 }
 
+/// The way that the exchange's datagrams take, and why no better one.
+fn path_line(plan: &Plan, exchange: &Exchange) -> String {
+    match &plan.wire {
+        Some(_) => format!("path: {} over veth", exchange.path()),
+        None => format!("path: udp on loopback ({})", plan.why_loopback),
+    }
+}
+
 fn run_in(
     a: &Arguments,
     rows: Option<(&Path, CommandReader)>,
@@ -161,12 +174,12 @@ fn run_in(
     interrupt: &Interrupt,
 ) -> anyhow::Result<ExitCode> {
     say!("rialto demo: a stock exchange, four brokers and two subscribers on this machine");
-    say!("path: udp on loopback (this release has no other)");
     // Subscribers first: then the first message of the day is no gap.
     let clock = SystemClock::new();
     let judge = Judge::start(plan, a.loss, a.data.is_some(), None)?;
     let viewer = Viewer::start(plan, clock, a.loss)?;
     let mut exchange = Exchange::start(plan, a.loss, interrupt)?;
+    say!("{}", path_line(plan, &exchange));
     say!("exchange: {}", exchange.ready);
     let mut desks = Desks::new(plan, clock, a.loss, a.data.is_some())?;
     desks.log_in(interrupt)?;
@@ -245,7 +258,6 @@ fn run_in(
 /// Several days, one after the other, in one process of the exchange.
 fn run_days(a: &Arguments, plan: &Plan, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     say!("rialto demo: a stock exchange over {} days, four brokers and two subscribers", a.days);
-    say!("path: udp on loopback (this release has no other)");
     let clock = SystemClock::new();
     let judge = Judge::start(plan, a.loss, false, Some(a.days))?;
     let viewer = Viewer::start(plan, clock, a.loss)?;
@@ -256,6 +268,8 @@ fn run_days(a: &Arguments, plan: &Plan, interrupt: &Interrupt) -> anyhow::Result
     for day in 0..a.days {
         if day > 0 {
             exchange.wait_ready(interrupt)?;
+        } else {
+            say!("{}", path_line(plan, &exchange));
         }
         say!("exchange: day {}, {}", exchange.day_name(), exchange.ready);
         desks.log_in(interrupt)?;
@@ -278,7 +292,7 @@ fn run_days(a: &Arguments, plan: &Plan, interrupt: &Interrupt) -> anyhow::Result
     let seen = judge.finish_days(interrupt)?;
     let viewed = viewer.finish_days(a.days, interrupt)?;
     exchange.stop(Signal::Term)?;
-    let outcome = days::judge(plan, &days, &seen, &viewed)?;
+    let outcome = days::judge(plan, &days, &seen, &viewed, exchange.path())?;
     outcome.print();
     if let Some(path) = &a.json {
         let text = format!("{:#}\n", outcome.json);

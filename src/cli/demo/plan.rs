@@ -1,6 +1,8 @@
 //! What a demo runs on: ports, groups, directories and the configuration that the exchange gets.
 
 use anyhow::Context;
+use rialto::host::wire::Wire;
+use rialto::net::xdp::PathWish;
 use rialto::store::memory_free_bytes;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
@@ -38,6 +40,14 @@ pub struct Plan {
     pub day_seconds: u64,
     /// Symbols, locate = index + 1.
     pub symbols: Vec<String>,
+    /// Where brokers and subscribers are.
+    pub own: Ipv4Addr,
+    /// Two hosts and a wire; `None`: everything on loopback.
+    pub wire: Option<Wire>,
+    /// Ways that the exchange may take.
+    pub path: PathWish,
+    /// Why everything is on loopback.
+    pub why_loopback: String,
 }
 
 /// User name of a broker's session.
@@ -52,7 +62,30 @@ pub fn key(broker: usize) -> [u8; 32] {
 
 impl Plan {
     /// Finds free ports, makes the directory and writes the configuration.
-    pub fn make(symbols: Vec<String>, durability: &str, day_seconds: u64) -> anyhow::Result<Plan> {
+    ///
+    /// For AF_XDP it makes two hosts and a wire, and moves the calling thread to the clients' side.
+    pub fn make(
+        symbols: Vec<String>,
+        durability: &str,
+        day_seconds: u64,
+        path: PathWish,
+    ) -> anyhow::Result<Plan> {
+        let (wire, why_loopback) = match path {
+            PathWish::Udp => (None, "as asked".into()),
+            _ => match Wire::new() {
+                Ok(wire) => {
+                    wire.clients.enter().context("enter a network namespace")?;
+                    (Some(wire), String::new())
+                }
+                Err(error) if path.allows_udp() => (None, format!("AF_XDP over veth: {error}")),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("--path {path} needs a veth pair"));
+                }
+            },
+        };
+        let own = wire.as_ref().map_or(Ipv4Addr::LOCALHOST, |w| w.clients.ip);
+        let exchange = wire.as_ref().map_or(Ipv4Addr::LOCALHOST, |w| w.exchange.ip);
+        let path = if wire.is_some() { path } else { PathWish::Udp };
         let id = std::process::id();
         let dir = std::env::temp_dir().join(format!("rialto-demo-{id}"));
         std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
@@ -63,7 +96,7 @@ impl Plan {
             _ => dir.join("hot"),
         };
         let [gateway, repair, line_a, line_b] = free_ports()?;
-        let host = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let host = |port| SocketAddrV4::new(exchange, port);
         // Organisation-local scope (RFC 2365), a pair per process, so that demos do not mix.
         let pair = (id % 250) as u8;
         let group = |line, port| SocketAddrV4::new(Ipv4Addr::new(239, 192, pair, line), port);
@@ -78,6 +111,10 @@ impl Plan {
             resend_max_ns: if durability == "disk" { 1_000_000_000 } else { 5_000_000 },
             day_seconds,
             symbols,
+            own,
+            wire,
+            path,
+            why_loopback,
         };
         std::fs::write(&plan.config, plan.text(durability))
             .with_context(|| format!("write {}", plan.config.display()))?;
@@ -100,7 +137,7 @@ impl Plan {
              trial_day_seconds = {}\nlinger_seconds = 1\n\n[capacity]\norders_max = 400000\n\
              price_pages_max = 256\nsegment_mib = {}\nhot_segments_max = {}\n\n[gateway]\n\
              listen = \"{}\"\n\n[feed]\na = \"{}\"\nb = \"{}\"\nrepair = \"{}\"\n\
-             repair_bytes_per_second = 50000000\n",
+             interface = \"{}\"\nrepair_bytes_per_second = 50000000\n\n[network]\npath = \"{}\"\n",
             self.hot,
             self.day_seconds,
             SEGMENT_BYTES >> 20,
@@ -108,7 +145,9 @@ impl Plan {
             self.gateway,
             self.groups[0],
             self.groups[1],
-            self.repair
+            self.repair,
+            self.gateway.ip(),
+            self.path
         );
         for symbol in &self.symbols {
             let _ = write!(t, "\n[[symbol]]\nname = \"{symbol}\"\nprotection = \"5.00\"\n");
@@ -120,10 +159,11 @@ impl Plan {
                 "\n[[firm]]\nname = \"{firm}\"\n\n[[account]]\nname = \"ACC{}\"\nfirm = \"{firm}\"\n\
                  cash = \"{CASH}.00\"\nshares = {SHARES}\norder_quantity_max = {QUANTITY_MAX}\n\n\
                  [[session]]\nuser = \"{user}\"\nfirm = \"{firm}\"\naccount = \"ACC{}\"\nkey = \"{}\"\n\
-                 allow = [\"127.0.0.1\"]\nrate = 1000000\nburst = 1000000\n",
+                 allow = [\"{}\"]\nrate = 1000000\nburst = 1000000\n",
                 broker + 1,
                 broker + 1,
                 format!("{:02x}", broker + 1).repeat(32),
+                self.own,
             );
         }
         t

@@ -97,7 +97,7 @@ impl Viewer {
             0 => AnyPort::Udp(port),
             ppm => AnyPort::Lossy(LossyPort::new(port, seed, ppm)),
         };
-        let interface = *plan.gateway.ip();
+        let interface = plan.own;
         let feed = FeedHandler::new(
             lossy(UdpPort::join(plan.groups[0], interface)?, 71),
             lossy(UdpPort::join(plan.groups[1], interface)?, 72),
