@@ -115,7 +115,10 @@ impl XdpPort {
         let mut poll_fd = None;
         if let Some(fd) = kernel.poll_fd().filter(|_| receives) {
             plan.kernel.push((fd, kernel_waits.clone()));
-            poll_fd = Some(Arc::new(nic::epoll([fd, shared.poll_fd.as_raw_fd()].into_iter())?));
+            // Frames wake the thread of the first port alone: the receiving duty stands there. The
+            // others would wake with every order.
+            let frames = Some(shared.poll_fd.as_raw_fd()).filter(|_| plan.kernel.len() == 1);
+            poll_fd = Some(Arc::new(nic::epoll([fd].into_iter().chain(frames))?));
         }
         drop(plan);
         let places = vec![None; TEMPLATES].into_boxed_slice();
@@ -191,8 +194,9 @@ impl Port for XdpPort {
             // Twice as many places as frames: never full.
             let _ = emptied.push((datagram.frame, datagram.queue));
         }
-        if count == 0 && self.kernel_waits.load(Ordering::Acquire) {
-            return self.receive_through_kernel(on_datagram);
+        // Also when frames never end: who comes that way must not starve.
+        if self.kernel_waits.load(Ordering::Acquire) {
+            count += self.receive_through_kernel(on_datagram);
         }
         count
     }

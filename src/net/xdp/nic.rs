@@ -197,7 +197,9 @@ impl Nic {
         self.shared.umem.pages() == Pages::Huge
     }
 
-    /// A port at `address`, which must be one of the destinations. Its address is bound in the kernel
+    /// A port at `address`, which must be one of the destinations. The first one that receives is the
+    /// one whose thread has the receiving duty, and is woken by frames; others are looked at when their
+    /// thread wakes by itself (at most 1 ms later) or never sleeps. Its address is bound in the kernel
     /// too: nobody else can take it, and what does not come by the queues comes through there.
     pub fn bind(&mut self, address: SocketAddrV4) -> Result<XdpPort, XdpError> {
         self.port(address, UdpPort::bind(address)?, true, 64)
