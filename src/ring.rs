@@ -10,7 +10,7 @@
 //! producer. Storing `tail` with Release hands a filled slot over (paired with the consumer's
 //! Acquire load); storing `head` with Release hands an emptied one back.
 
-use sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
+use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
 
 /// Bytes of one slot: two cache lines (adjacent-line prefetch fetches them as a pair).
 pub const SLOT_BYTES: usize = 128;
@@ -184,40 +184,6 @@ impl Consumer {
     #[inline]
     pub fn capacity(&self) -> usize {
         self.mask + 1
-    }
-}
-
-/// Atomics and cells: the real ones, or loom's under `--cfg loom`.
-mod sync {
-    #[cfg(loom)]
-    pub(super) use loom::{
-        cell::UnsafeCell,
-        sync::Arc,
-        sync::atomic::{AtomicUsize, Ordering},
-    };
-    #[cfg(not(loom))]
-    pub(super) use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
-
-    /// `std`'s cell in the shape of loom's.
-    #[cfg(not(loom))]
-    pub(super) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
-
-    #[cfg(not(loom))]
-    impl<T> UnsafeCell<T> {
-        pub(super) fn new(value: T) -> Self {
-            UnsafeCell(std::cell::UnsafeCell::new(value))
-        }
-        #[inline(always)]
-        pub(super) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
-            f(self.0.get())
-        }
-        #[inline(always)]
-        pub(super) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
-            f(self.0.get())
-        }
     }
 }
 

@@ -258,3 +258,36 @@ fn a_counted_segment_is_in_the_writers_channel() {
         assert_eq!(hand_over.ready(), 3);
     });
 }
+
+/// Values through a lane of two places: each arrives once, in order; what stays inside is dropped once.
+#[test]
+fn lane_hands_over_and_drops_the_rest() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(4);
+    model.check(|| {
+        let counted = std::sync::Arc::new(());
+        let (mut sender, mut receiver) = rialto::lane::lane(2);
+        let theirs = counted.clone();
+        let writer = thread::spawn(move || {
+            for value in 1..=3u64 {
+                let mut waiting = (value, theirs.clone());
+                while let Err(back) = sender.push(waiting) {
+                    waiting = back;
+                    thread::yield_now();
+                }
+            }
+        });
+        for expected in 1..=2 {
+            let value = loop {
+                match receiver.pop() {
+                    Some((value, _)) => break value,
+                    None => thread::yield_now(),
+                }
+            };
+            assert_eq!(value, expected);
+        }
+        writer.join().unwrap();
+        drop(receiver);
+        assert_eq!(std::sync::Arc::strong_count(&counted), 1);
+    });
+}

@@ -7,7 +7,6 @@
 //! no orders. Set-up allocates; receive, send and flush do not, and make no system call unless
 //! something came through the kernel's socket.
 
-mod lane;
 mod neighbours;
 mod nic;
 mod path;

@@ -10,11 +10,11 @@
 //! Payloads are never copied: frames travel, and each has one owner. With everybody on one thread the
 //! lanes cost some ns; the same ports work when agents have threads of their own.
 
-use super::lane::{Receiver, Sender, lane};
 use super::neighbours::NeighbourTable;
 use super::{Path, XdpError, XdpPort};
 use crate::agent::Agent;
 use crate::counters::{CounterSet, counters};
+use crate::lane::{Receiver, Sender, lane};
 use crate::net::UdpPort;
 use crate::net::port::{BURST, Port};
 use crate::types::Nanos;

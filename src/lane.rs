@@ -4,10 +4,8 @@
 //! `tail`, the consumer alone writes `head`, both only grow and wrap. Full is an answer, not a wait.
 //! No allocation after [`lane`]. What is still inside is dropped with the last end.
 
-use std::cell::UnsafeCell;
+use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
 use std::mem::MaybeUninit;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Alone on its pair of cache lines.
 #[repr(align(128))]
@@ -27,18 +25,20 @@ unsafe impl<T: Send> Send for Shared<T> {}
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        let (mut at, tail) = (*self.head.0.get_mut(), *self.tail.0.get_mut());
+        // Both ends are gone: dropping the last handle on this has seen what they stored.
+        let mut at = self.head.0.load(Ordering::Relaxed);
+        let tail = self.tail.0.load(Ordering::Relaxed);
         let mask = self.places.len() - 1;
         while at != tail {
             // SAFETY: places `head..tail` hold values, and nobody else is left.
-            unsafe { self.places[at & mask].get_mut().assume_init_drop() };
+            self.places[at & mask].with_mut(|place| unsafe { (*place).assume_init_drop() });
             at = at.wrapping_add(1);
         }
     }
 }
 
 /// The writing end.
-pub(super) struct Sender<T> {
+pub struct Sender<T> {
     shared: Arc<Shared<T>>,
     tail: usize,
     /// `shared.head` as last seen.
@@ -46,7 +46,7 @@ pub(super) struct Sender<T> {
 }
 
 /// The reading end.
-pub(super) struct Receiver<T> {
+pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     head: usize,
     /// `shared.tail` as last seen.
@@ -54,7 +54,7 @@ pub(super) struct Receiver<T> {
 }
 
 /// A lane for at least `places` values.
-pub(super) fn lane<T: Send>(places: usize) -> (Sender<T>, Receiver<T>) {
+pub fn lane<T: Send>(places: usize) -> (Sender<T>, Receiver<T>) {
     let places = places.next_power_of_two().max(2);
     let shared = Arc::new(Shared {
         head: Padded(AtomicUsize::new(0)),
@@ -67,7 +67,7 @@ pub(super) fn lane<T: Send>(places: usize) -> (Sender<T>, Receiver<T>) {
 impl<T: Send> Sender<T> {
     /// Hands `value` over at once; gives it back when the lane is full.
     #[inline]
-    pub(super) fn push(&mut self, value: T) -> Result<(), T> {
+    pub fn push(&mut self, value: T) -> Result<(), T> {
         let places = self.shared.places.len();
         if self.tail.wrapping_sub(self.head) == places {
             self.head = self.shared.head.0.load(Ordering::Acquire);
@@ -75,9 +75,10 @@ impl<T: Send> Sender<T> {
                 return Err(value);
             }
         }
-        let place = self.shared.places[self.tail & (places - 1)].get();
         // SAFETY: outside `head..tail`, so it is the producer's, and empty.
-        unsafe { (*place).write(value) };
+        self.shared.places[self.tail & (places - 1)].with_mut(|place| unsafe {
+            (*place).write(value);
+        });
         self.tail = self.tail.wrapping_add(1);
         self.shared.tail.0.store(self.tail, Ordering::Release);
         Ok(())
@@ -87,24 +88,24 @@ impl<T: Send> Sender<T> {
 impl<T: Send> Receiver<T> {
     /// The oldest value.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<T> {
+    pub fn pop(&mut self) -> Option<T> {
         if self.head == self.tail {
             self.tail = self.shared.tail.0.load(Ordering::Acquire);
             if self.head == self.tail {
                 return None;
             }
         }
-        let place = self.shared.places[self.head & (self.shared.places.len() - 1)].get();
+        let place = &self.shared.places[self.head & (self.shared.places.len() - 1)];
         // SAFETY: inside `head..tail`, so it is the consumer's and was written before `tail` was
         // stored; it is read out once, as `head` moves on.
-        let value = unsafe { (*place).assume_init_read() };
+        let value = place.with(|place| unsafe { (*place).assume_init_read() });
         self.head = self.head.wrapping_add(1);
         self.shared.head.0.store(self.head, Ordering::Release);
         Some(value)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
