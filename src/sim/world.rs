@@ -12,7 +12,7 @@ mod operator;
 mod shadow;
 
 use super::outcome::{Counts, Outcome};
-use super::plan::{Incident, MS, Plan};
+use super::plan::{Incident, MS, Plan, Reduction, What};
 use super::{
     Actor, Cast, Dice, EXCHANGE, Evidence, Happening, Observer, Stage, Tally, Tap, Violation, When,
 };
@@ -35,6 +35,10 @@ const RUN_MAX: u64 = 4;
 const CHECKPOINT: u64 = 2_000 * MS;
 /// Time between two looks of the operator.
 const OPERATOR: u64 = 50 * MS;
+/// Crashes of a plan that nobody reduced.
+const CRASHES_MIN: u64 = 2;
+/// Number of a crash that no plan has.
+const ADDED_INCIDENT: usize = 1_000;
 /// Steps kept for the history.
 const STEPS_KEPT: usize = 40;
 
@@ -274,7 +278,12 @@ impl<'p> World<'p> {
             self.operate();
         }
         if self.healing_since.is_none() && self.is_time_to_heal() {
-            self.heal();
+            if self.owes_crashes() {
+                let what = What::Crash { down_ns: 20 * MS };
+                self.strike(Incident { number: ADDED_INCIDENT, at_ns: self.now - START, what });
+            } else {
+                self.heal();
+            }
         }
     }
 
@@ -283,6 +292,13 @@ impl<'p> World<'p> {
         let had_all = self.put_off.is_empty() && self.doom.is_none();
         ran >= self.plan.run_ns
             && (ran >= self.plan.run_ns * RUN_MAX || had_all && self.orders() >= self.plan.orders)
+    }
+
+    /// A whole plan has two crashes of the exchange at least, also where its own fell into each other.
+    fn owes_crashes(&self) -> bool {
+        self.plan.reduction == Reduction::default()
+            && self.counts.all_crashes() < CRASHES_MIN
+            && self.now - START < self.plan.run_ns * RUN_MAX
     }
 
     fn orders(&self) -> u64 {

@@ -180,7 +180,7 @@ fn init_applies_and_fini_restores_everything() {
         ("/sys/devices/system/cpu/cpu2/cpufreq/scaling_governor", "performance"),
         ("/sys/devices/system/cpu/cpu2/cpuidle/state1/disable", "1"),
         ("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never"),
-        ("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "16"),
+        ("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "8"),
         ("/sys/class/net/eth1/napi_defer_hard_irqs", "2"),
         ("/ethtool/eth1/channels", "1"),
         ("/ethtool/eth1/ring-rx", "4096"),
@@ -287,7 +287,7 @@ fn a_value_that_the_kernel_cuts_is_a_fault() {
     f.refuse(&key, 0);
     let outcomes = f.init();
     let told: Vec<String> = faults(&outcomes).iter().map(|fault| fault.to_string()).collect();
-    assert!(told[0].contains("= 16: the kernel made 7 of it; memory is short"), "{told:?}");
+    assert!(told[0].contains("= 8: the kernel made 7 of it; memory is short"), "{told:?}");
     // It cannot be rolled back either here; then it stays recorded.
     assert!(told[1].contains("could not be rolled back"), "{told:?}");
     f.refused.borrow_mut().clear();
