@@ -30,7 +30,7 @@ pub const START: u64 = 1_735_776_000_000_000_000 + 34_200_000_000_000;
 /// Healing must be over after so long: longer than any back-off and any dead time together.
 const HEALING_MAX: u64 = 60_000 * MS;
 /// A run that never enters its orders is healed after so many times its planned length.
-const RUN_MAX: u64 = 4;
+const RUN_MAX: u64 = 12;
 /// Time between two looks of the observer.
 const CHECKPOINT: u64 = 2_000 * MS;
 /// Time between two looks of the operator.
