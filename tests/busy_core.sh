@@ -37,7 +37,8 @@ confine_lives() { # pid of the demo
     local pid below
     while kill -0 "$1" 2>/dev/null; do
         for pid in $(pgrep -P "$1" -f ' run --config ' || true); do
-            for below in "$pid" $(pgrep -P "$pid" || true); do
+            keeper=$(pgrep -P "$pid" || true)
+            for below in "$pid" $keeper $([ -z "$keeper" ] || pgrep -P "$keeper" || true); do
                 if [ ! -e "$out/life-$below" ] && taskset -a -c -p 0 "$below" >/dev/null 2>&1; then
                     # Threads made meanwhile by a thread that was not confined yet: once more.
                     taskset -a -c -p 0 "$below" >/dev/null 2>&1 || true

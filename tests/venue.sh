@@ -188,7 +188,7 @@ exchange_refused() { # pattern
 }
 
 # The process beside the exchange that writes snapshots; fails when there is none.
-shadow_pid() { pgrep -P "$exchange" -f ' shadow '; }
+shadow_pid() { pgrep -P "$(pgrep -P "$exchange" -f ' keeper ')" -f ' shadow '; }
 
 exchange_alive() {
     kill -0 "$exchange" 2>/dev/null || { echo "the exchange ended by itself:" >&2; tail -n 5 "$venue/exchange.err" >&2; return 1; }

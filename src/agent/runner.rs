@@ -179,7 +179,7 @@ impl Runner {
         let counters = runner.counters();
         let (pinned_tx, pinned_rx) = mpsc::channel();
         let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
-            let pinned = runner.options.core.filter(|&core| pin(core));
+            let pinned = runner.prepare_thread();
             // The receiver waits below; it cannot be gone.
             let _ = pinned_tx.send(pinned);
             runner.run()
@@ -191,16 +191,19 @@ impl Runner {
 
     /// Runs on the calling thread (pinning it when asked) until the stop flag is raised.
     pub fn run_here(mut self) -> Result<(), AgentPanic> {
-        if let Some(core) = self.options.core {
-            pin(core);
-        }
+        self.prepare_thread();
         self.run()
     }
 
-    fn run(&mut self) -> Result<(), AgentPanic> {
+    /// What the thread asks of the kernel before its loop: it may not ask later. The core it got.
+    fn prepare_thread(&self) -> Option<usize> {
         if matches!(self.options.idle, IdleStrategy::Park { .. }) {
             ask_for_sharp_timers();
         }
+        self.options.core.filter(|&core| pin(core))
+    }
+
+    fn run(&mut self) -> Result<(), AgentPanic> {
         // Agents are dropped after a panic and never called again, so their broken state is
         // not seen by anybody.
         let outcome = catch_unwind(AssertUnwindSafe(|| {

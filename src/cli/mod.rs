@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod feed;
 mod fill;
+mod keeper;
 mod log;
 mod man;
 mod mirror;
@@ -54,6 +55,8 @@ enum Command {
     #[command(hide = true)]
     Man(man::ManArguments),
     #[command(hide = true)]
+    Keeper(keeper::Arguments),
+    #[command(hide = true)]
     Mirror(mirror::Arguments),
     #[command(hide = true)]
     Witness(witness::Arguments),
@@ -81,6 +84,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Mirror(a) => mirror::run(a),
         Command::Witness(a) => witness::run(a),
         Command::Shadow(a) => shadow::run(a),
+        Command::Keeper(a) => keeper::run(a),
         Command::Fill(a) => fill::run(a),
     }
 }

@@ -1,14 +1,15 @@
 //! `rialto run`: the venue, until SIGTERM.
 
-use super::shadow::Keeper;
+use super::keeper::Shadows;
 use super::text::{grouped, say, size};
 use anyhow::Context;
 use clap::Args;
 use rialto::agent::RunnerHandle;
 use rialto::clock::{Clock, SystemClock};
-use rialto::config::{Config, ThreadConfig};
+use rialto::config::{Config, DayEnd, SandboxWish, ThreadConfig};
 use rialto::counters::{CounterSet, Distribution};
 use rialto::exchange::command::Mode;
+use rialto::host::sandbox::{Layer, Sandbox, attempts};
 use rialto::store::{FileStorage, LogIndex, Medium, files};
 use rialto::topology::{Next, StartError, Venue, next_day, rehearse};
 use rialto::types::Nanos;
@@ -37,7 +38,17 @@ pub struct Arguments {
     /// Drop this share of received datagrams, parts per million (to test clients)
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=900_000))]
     loss_ppm: u32,
+    /// End with the day, by exit code 10, for a service manager that starts the next one: the venue
+    /// can then give its privileges away although the configuration has further days
+    #[arg(long)]
+    one_day: bool,
+    /// Give the privileges away as the venue would, try what must fail then, and end
+    #[arg(long, hide = true)]
+    probe_sandbox: bool,
 }
+
+/// The day is over, and the next one is for another process. The unit file knows this number.
+const NEXT_DAY: u8 = 10;
 
 /// How often the status file is rewritten.
 const STATUS_INTERVAL: Duration = Duration::from_millis(200);
@@ -54,17 +65,77 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    let mut alarms = Alarms::default();
+    if a.probe_sandbox {
+        return probe(&config);
+    }
+    let mut run = Run {
+        alarms: Alarms::default(),
+        // A process of its own, made before this one can make none any more.
+        shadows: Shadows::start(config.snapshot_every_seconds > 0)?,
+        sandbox: sandbox(&a, &config),
+        cpus: std::thread::available_parallelism().map_or(0, |n| n.get()),
+    };
+    let one_day = a.one_day || run.sandbox.is_wanted();
     let mut first = true;
     loop {
-        let Some(venue) = open(&a, &mut config, first, &stop)? else {
+        let Some(venue) = open(&a, &mut config, first, &mut run.sandbox, &stop)? else {
             return Ok(ExitCode::SUCCESS);
         };
         first = false;
-        if !serve(&config, venue, &mut alarms, &stop)? {
+        if !serve(&config, venue, &mut run, &stop)? {
             return Ok(ExitCode::SUCCESS);
         }
+        if one_day {
+            say!("the next day is for the next process");
+            return Ok(ExitCode::from(NEXT_DAY));
+        }
     }
+}
+
+/// What lasts longer than a day.
+struct Run {
+    alarms: Alarms,
+    shadows: Shadows,
+    sandbox: Sandbox,
+    cpus: usize,
+}
+
+/// The privileges that this process will keep. With a further day to open it needs them all.
+fn sandbox(a: &Arguments, config: &Config) -> Sandbox {
+    let last = a.one_day || config.day.end == DayEnd::Never;
+    let wish = match config.host.sandbox {
+        SandboxWish::Auto if !last => {
+            tracing::warn!(
+                "this process keeps its privileges, as it will open the next day: run it with \
+                 --one-day below a service manager, or set [host] sandbox = \"on\""
+            );
+            SandboxWish::Off
+        }
+        wish => wish,
+    };
+    Sandbox::new(wish, Vec::new())
+}
+
+/// Tries from inside what a venue must not be able to do.
+fn probe(config: &Config) -> anyhow::Result<ExitCode> {
+    std::fs::create_dir_all(&config.data)
+        .with_context(|| format!("create {}", config.data.display()))?;
+    let mut sandbox = Sandbox::new(config.host.sandbox, Vec::new());
+    sandbox.before_threads(&[&config.data])?;
+    sandbox.after_threads()?;
+    for (name, layer) in sandbox.layers() {
+        say!("{name}: {}", layer.text());
+    }
+    let mut right = true;
+    for attempt in attempts(&config.data) {
+        let verdict = if attempt.is_right() { "as it must" } else { "WRONG" };
+        right &= attempt.is_right();
+        match &attempt.error {
+            Some(error) => say!("{}: {error}: {verdict}", attempt.what),
+            None => say!("{}: done: {verdict}", attempt.what),
+        }
+    }
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// How often the configuration is looked at again while the next day cannot begin.
@@ -77,6 +148,7 @@ fn open(
     a: &Arguments,
     config: &mut Config,
     first: bool,
+    sandbox: &mut Sandbox,
     stop: &AtomicBool,
 ) -> anyhow::Result<Option<(Venue, SystemClock)>> {
     let mut told = String::new();
@@ -102,11 +174,11 @@ fn open(
             continue;
         }
         let begun = match (first && !waiting, Config::load(&a.config)) {
-            (true, _) => Venue::start(config, clock).map_err(anyhow::Error::from),
+            (true, _) => Venue::start_in(config, clock, sandbox).map_err(anyhow::Error::from),
             (false, Err(error)) => Err(error.into()),
             (false, Ok(read)) => {
                 *config = Config { loss_ppm: a.loss_ppm, ..read };
-                match Venue::start(config, clock) {
+                match Venue::start_in(config, clock, sandbox) {
                     Ok(venue) => Ok(venue),
                     Err(error @ StartError::Carry { .. }) => Err(error.into()),
                     // The hours were changed: look again.
@@ -137,13 +209,13 @@ fn hours(until: Nanos, clock: &SystemClock) -> String {
 fn serve(
     config: &Config,
     (venue, clock): (Venue, SystemClock),
-    alarms: &mut Alarms,
+    run: &mut Run,
     stop: &AtomicBool,
 ) -> anyhow::Result<bool> {
-    tell(config, &venue);
-    let scheduling = scheduling(config, &venue);
+    tell(config, &venue, &run.sandbox);
+    let scheduling = scheduling(config, &venue, run.cpus);
     let file = venue.facts.day.join("status.json");
-    let mut shadow = Keeper::new(&venue.facts.day, config.snapshot_every_seconds);
+    run.shadows.keep(&venue.facts.day, config.snapshot_every_seconds);
     let linger_ns = match venue.facts.ended_late {
         true => config.day.linger_ns.min(LATE_LINGER_NS),
         false => config.day.linger_ns,
@@ -154,20 +226,21 @@ fn serve(
             say!("over: {} is served for {} s more", day_name(&venue), linger_ns / SECOND);
         }
         let state = if over { "over" } else { "running" };
-        alarms.status(write_status(&file, &status(&venue, &scheduling, &shadow, state)));
-        alarms.look(&venue, &clock);
-        shadow.look();
+        let now = status(&venue, &scheduling, run, state);
+        run.alarms.status(write_status(&file, &now));
+        run.alarms.look(&venue, &clock);
+        run.shadows.look();
         std::thread::sleep(STATUS_INTERVAL);
         // A day found over at the start is served for one interval at least.
         ended = over && !venue.is_served(linger_ns, clock.now());
     }
     let state = if ended { "ended" } else { "stopped" };
-    let last = status(&venue, &scheduling, &shadow, state);
-    drop(shadow);
+    let last = status(&venue, &scheduling, run, state);
+    run.shadows.none();
     let (day, data) = (day_name(&venue), config.data.display());
     // A panic of an agent is told with its name; the exit code says so too.
     let archived = if ended { venue.end()? } else { venue.stop()? };
-    alarms.status(write_status(&file, &last));
+    run.alarms.status(write_status(&file, &last));
     if ended && !archived {
         anyhow::bail!(
             "day {day} is over, but its archive lacks records, so the next one cannot begin: see \
@@ -194,7 +267,7 @@ const SECOND: u64 = 1_000_000_000;
 const TOLD_NS: u64 = 500_000_000;
 
 /// What an operator wants to know of a start.
-fn tell(config: &Config, venue: &Venue) {
+fn tell(config: &Config, venue: &Venue, sandbox: &Sandbox) {
     let facts = &venue.facts;
     say!("day {}", facts.day.display());
     for why in &venue.path_refusals {
@@ -257,6 +330,11 @@ fn tell(config: &Config, venue: &Venue) {
         let parts = facts.recovery_parts.iter();
         let parts: Vec<_> = parts.map(|(n, ns)| format!("{n} {} ms", ns / 1_000_000)).collect();
         tracing::info!("recovery took: {}", parts.join(", "));
+    }
+    for (name, layer) in sandbox.layers().into_iter().filter(|_| sandbox.is_wanted()) {
+        if *layer != Layer::Full {
+            tracing::warn!("privileges, {name}: {}", layer.text());
+        }
     }
     for (thread, runner) in threads(config, venue) {
         if let (Some(cpu), None) = (thread.cpu, runner.pinned_core()) {
@@ -363,11 +441,10 @@ fn threads<'a>(
 }
 
 /// The scheduling mode that latencies were taken in, in words.
-fn scheduling(config: &Config, venue: &Venue) -> String {
+fn scheduling(config: &Config, venue: &Venue, cpus: usize) -> String {
     let pinned = venue.runners().iter().filter(|r| r.pinned_core().is_some()).count();
     let idle: Vec<String> =
         config.threads.iter().map(|t| format!("{:?}", t.idle).to_lowercase()).collect();
-    let cpus = std::thread::available_parallelism().map_or(0, |n| n.get());
     format!(
         "ordinary scheduling, {} threads, {pinned} pinned, idle {}, {cpus} CPUs shared",
         config.threads.len(),
@@ -375,7 +452,7 @@ fn scheduling(config: &Config, venue: &Venue) -> String {
     )
 }
 
-fn status(venue: &Venue, scheduling: &str, shadow: &Keeper, state: &str) -> Value {
+fn status(venue: &Venue, scheduling: &str, run: &Run, state: &str) -> Value {
     let mut agents = Map::new();
     for set in &venue.counters {
         let mut values = Map::new();
@@ -399,6 +476,10 @@ fn status(venue: &Venue, scheduling: &str, shadow: &Keeper, state: &str) -> Valu
             "backlog_percent": control.backlog(log).percent(),
         })
     };
+    let layers = run.sandbox.layers();
+    let layer = |(name, layer): &(&str, &Layer)| ((*name).to_string(), layer.text().into());
+    let layers: Map<String, Value> = layers.iter().map(layer).collect();
+    let sandbox = run.sandbox.is_wanted().then_some(layers);
     let (hashed, state_hash) = venue.status.state_hash();
     json!({
         "state": state,
@@ -410,7 +491,8 @@ fn status(venue: &Venue, scheduling: &str, shadow: &Keeper, state: &str) -> Valu
         "commands_applied": venue.status.applied().0,
         "open_orders": venue.status.open_orders(),
         "state_hash": { "command": hashed.0, "hash": format!("{state_hash:016x}") },
-        "snapshot": shadow.status(),
+        "snapshot": run.shadows.status(),
+        "sandbox": sandbox,
         "feed_next": venue.released.get() + 1,
         "command_log": log(LogIndex::Command),
         "event_log": log(LogIndex::Event),

@@ -205,13 +205,26 @@ pub struct NetworkConfig {
     pub busy_poll: bool,
 }
 
-/// The host under the venue: what `rialto configure` may change.
+/// Whether the running venue gives its privileges away (`host::sandbox`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SandboxWish {
+    /// As far as the kernel can, where the process has no further day to open.
+    Auto,
+    /// Every layer or no start; the process ends with the day.
+    On,
+    /// Not at all.
+    Off,
+}
+
+/// The host under the venue: what `rialto configure` may change, and what the venue leaves it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostConfig {
     /// File in which `rialto configure` keeps the values that were there before.
     pub state: PathBuf,
     /// CPUs for everything that is not the order path; `None` = all that no `[[thread]]` names.
     pub housekeeping: Option<Vec<usize>>,
+    /// Privileges of the running venue.
+    pub sandbox: SandboxWish,
     /// Huge pages of 2 MiB to keep ready; 0 = what the data path needs by itself.
     pub huge_pages: u64,
 }

@@ -427,13 +427,29 @@ fn read_host(
         cpu_list(t).filter(|cpus| !cpus.is_empty()).map(Some)
     });
     let huge_pages = s.number("huge_pages", Some(0), 0..=1 << 20, "pages of 2 MiB");
+    let sandbox = s.text_with(
+        "sandbox",
+        Some(SandboxWish::Auto),
+        "must be \"auto\", \"on\" (every layer, and one day per process) or \"off\"",
+        |t| match t {
+            "auto" => Some(SandboxWish::Auto),
+            "on" => Some(SandboxWish::On),
+            "off" => Some(SandboxWish::Off),
+            _ => None,
+        },
+    );
     if let Some(Some(cpus)) = &housekeeping
         && let Some(cpu) = threads.iter().filter_map(|t| t.cpu).find(|cpu| cpus.contains(cpu))
     {
         s.fault("housekeeping", None, format!("must not name CPU {cpu}, which a [[thread]] has"));
     }
     s.finish(faults);
-    Some(HostConfig { state: state?, housekeeping: housekeeping?, huge_pages: huge_pages? })
+    Some(HostConfig {
+        state: state?,
+        housekeeping: housekeeping?,
+        sandbox: sandbox?,
+        huge_pages: huge_pages?,
+    })
 }
 
 /// CPUs of "0-1,8", ascending, without doubles; at most 1,024, as in [[thread]].

@@ -29,6 +29,9 @@ pub enum StartError {
         /// What the host lacks, and what mends it.
         cause: crate::net::xdp::XdpError,
     },
+    /// Privileges cannot be given away as the configuration demands.
+    #[error(transparent)]
+    Sandbox(#[from] crate::host::sandbox::SandboxError),
     /// The logs cannot be opened or recovered.
     #[error(transparent)]
     Store(#[from] StoreError),

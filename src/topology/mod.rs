@@ -27,8 +27,9 @@ pub use host::hot_place;
 use crate::agent::{Agent, AgentPanic, IdleStrategy, Runner, RunnerHandle, RunnerOptions};
 use crate::board::EngineStatus;
 use crate::clock::SystemClock;
-use crate::config::{AgentName, Config, Durability, Idle};
+use crate::config::{AgentName, Config, Durability, Idle, SandboxWish};
 use crate::counters::{CounterSet, Distribution};
+use crate::host::sandbox::Sandbox;
 use crate::net::xdp::{Duties, Nic, Path};
 use crate::publisher::Released;
 use crate::store::{Control, Day};
@@ -63,10 +64,22 @@ pub struct Venue {
 impl Venue {
     /// Starts everything; returns when the venue serves.
     pub fn start(config: &Config, clock: SystemClock) -> Result<Venue, StartError> {
+        Venue::start_in(config, clock, &mut Sandbox::new(SandboxWish::Off, Vec::new()))
+    }
+
+    /// As [`Venue::start`]; then the process is inside `sandbox` and can start no further venue.
+    pub fn start_in(
+        config: &Config,
+        clock: SystemClock,
+        sandbox: &mut Sandbox,
+    ) -> Result<Venue, StartError> {
         let (surroundings, way) = host::surroundings(config, clock)?;
         let mut assembly = assemble(config, surroundings)?;
         // Behind the assembly: each of its ports has its lanes by now.
         let mut duties = way.nic.map(Nic::start);
+        // Threads inherit what their maker has given up.
+        let hot = assembly.day.hot_dir();
+        sandbox.before_threads(&[&config.data, hot.parent().unwrap_or(hot)])?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut runners = Vec::new();
         if let Some(preparer) = assembly.preparer.take() {
@@ -117,6 +130,11 @@ impl Venue {
             let handle = Runner::spawn(format!("rialto-{first}"), placed, options)
                 .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
             runners.push(handle);
+        }
+        if let Err(error) = sandbox.after_threads() {
+            stop.store(true, Ordering::Release);
+            crate::agent::join_all(runners).ok(); // the first error is the one to tell
+            return Err(error.into());
         }
         Ok(Venue {
             runners,

@@ -5,7 +5,7 @@
 //! asks it, has it solicit a neighbour that it does not know, and remembers the answers. Cold path;
 //! only [`Neighbours::cached`] is for the hot one.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 
 use crate::device::{Interface, MacAddress};
 use crate::error::{Error, Result};
@@ -30,6 +30,8 @@ const NUD_PERMANENT: u16 = 0x80;
 const NUD_VALID: u16 =
     NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_NOARP | NUD_PERMANENT;
 
+/// RFC 863: nobody answers.
+const DISCARD_PORT: u16 = 9;
 /// `sizeof(struct rtmsg)`, `sizeof(struct ndmsg)`
 const FIXED_BYTES: usize = 12;
 
@@ -62,6 +64,8 @@ pub enum Resolution {
 #[derive(Debug)]
 pub struct Neighbours {
     netlink: Netlink,
+    /// Has the kernel look for a neighbour where this process may not ask for that.
+    knock: UdpSocket,
     interface: u32,
     /// Sorted by address; not larger than `cache_max`.
     cache: Vec<(Ipv4Addr, MacAddress)>,
@@ -75,8 +79,11 @@ impl Neighbours {
     pub fn open(interface: &Interface, cache_max: usize) -> Result<Neighbours> {
         let netlink = Netlink::open()
             .map_err(|error| Error::os("opening netlink for", &interface.name, error))?;
+        let knock = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+            .map_err(|error| Error::os("opening a socket for", &interface.name, error))?;
         let cache = Vec::with_capacity(cache_max);
-        Ok(Neighbours { netlink, interface: interface.index, cache, cache_max })
+        Ok(Neighbours { netlink, knock, interface: interface.index, cache, cache_max })
     }
 
     /// The Ethernet address that was found for `ip` last. No system call, no allocation; O(log n).
@@ -89,8 +96,9 @@ impl Neighbours {
     /// Asks the kernel for the way to `ip` (a group's address is computed) and updates the cache:
     /// call it for a destination that is not cached, and now and then for each that is, because
     /// hosts change their Ethernet address. Makes some system calls. When the kernel does not know
-    /// the neighbour, or has not heard of it lately, it is told to solicit it, for which the process
-    /// needs `CAP_NET_ADMIN`.
+    /// the neighbour, or has not heard of it lately, it is told to solicit it. A process without
+    /// `CAP_NET_ADMIN` may not tell it so; it sends the neighbour an empty datagram to the discard port
+    /// (RFC 863) through the kernel instead, which comes to the same.
     pub fn resolve(&mut self, ip: Ipv4Addr) -> Result<Resolution> {
         if let Some(mac) = MacAddress::of_group(ip) {
             self.remember(ip, mac);
@@ -186,10 +194,9 @@ impl Neighbours {
         match self.netlink.ask(request) {
             Ok(_) => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                Err(Error::MissingCapability {
-                    capability: "CAP_NET_ADMIN",
-                    operation: "having the kernel solicit a neighbour",
-                })
+                // Lost or refused, it is sent again with the next question.
+                let _ = self.knock.send_to(&[], (ip, DISCARD_PORT));
+                Ok(())
             }
             Err(error) => Err(Error::os("soliciting", ip.to_string(), error)),
         }
