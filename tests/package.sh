@@ -104,10 +104,12 @@ for ((i = 0; i < 100; i++)); do
 done
 grep '^ready' "$work/out" || fail "the venue is not ready after 10 s"
 uid=$(in_root id -u rialto)
-grep -E "^(Uid|CapEff|CapBnd|CapAmb|NoNewPrivs)" "/proc/$child/status"
+grep -E "^(Uid|Cap|NoNewPrivs)" "/proc/$child/status"
 grep -qP "^Uid:\t$uid\t$uid\t$uid\t$uid$" "/proc/$child/status" || fail "it does not run as its own user"
-for set in CapEff CapBnd CapAmb; do # bits 12, 13, 14, 23, 39
-    grep -qP "^$set:\t0000008000807000$" "/proc/$child/status" || fail "$set"
+# The unit bounds it (bits 12, 13, 14, 23, 39); what it was given it has given away by the time it is ready.
+grep -qP "^CapBnd:\t0000008000807000$" "/proc/$child/status" || fail "CapBnd"
+for set in CapInh CapPrm CapEff CapAmb; do
+    grep -qP "^$set:\t0000000000000000$" "/proc/$child/status" || fail "$set: the venue keeps capabilities"
 done
 [ ${#limits[@]} = 0 ] || grep -q "Max locked memory *unlimited" "/proc/$child/limits" || fail "locked memory"
 order() { as_unit /usr/bin/rialto order --config /etc/rialto/rialto.toml "$@"; }
