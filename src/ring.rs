@@ -11,6 +11,7 @@
 //! Acquire load); storing `head` with Release hands an emptied one back.
 
 use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
+use std::convert::Infallible;
 
 /// Bytes of one slot: two cache lines (adjacent-line prefetch fetches them as a pair).
 pub const SLOT_BYTES: usize = 128;
@@ -151,6 +152,18 @@ impl Consumer {
     /// `None` when the ring is empty. O(1), never waits. When `f` panics the record stays.
     #[inline]
     pub fn pop<R>(&mut self, f: impl FnOnce(u16, &[u8]) -> R) -> Option<R> {
+        match self.try_pop(|kind, payload| Ok::<R, Infallible>(f(kind, payload)))? {
+            Ok(result) => Some(result),
+        }
+    }
+
+    /// As [`Consumer::pop`], but the record is taken only when `f` could use it: on Err it stays the
+    /// oldest. Nobody needs a place of his own for what he cannot pass on yet.
+    #[inline]
+    pub fn try_pop<R, E>(
+        &mut self,
+        f: impl FnOnce(u16, &[u8]) -> Result<R, E>,
+    ) -> Option<Result<R, E>> {
         if self.head == self.tail_seen {
             self.tail_seen = self.shared.tail.0.load(Ordering::Acquire);
             if self.head == self.tail_seen {
@@ -163,8 +176,10 @@ impl Consumer {
             let slot = unsafe { &*slot };
             f(slot.kind, &slot.payload[..usize::from(slot.length)])
         });
-        self.head = self.head.wrapping_add(1);
-        self.shared.head.0.store(self.head, Ordering::Release);
+        if result.is_ok() {
+            self.head = self.head.wrapping_add(1);
+            self.shared.head.0.store(self.head, Ordering::Release);
+        }
         Some(result)
     }
 
@@ -218,6 +233,20 @@ mod tests {
             }
             assert_eq!(consumer.pop(value), None);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_used_yet_stays() {
+        let (mut producer, mut consumer) = ring(2);
+        assert_eq!(consumer.try_pop(|_, _| Err::<(), _>(())), None);
+        push(&mut producer, 1).unwrap();
+        push(&mut producer, 2).unwrap();
+        for _ in 0..3 {
+            assert_eq!(consumer.try_pop(|kind, p| Err::<(), _>(value(kind, p))), Some(Err(1)));
+            assert_eq!((consumer.len(), producer.free()), (2, 0));
+        }
+        assert_eq!(consumer.try_pop(|kind, p| Ok::<_, ()>(value(kind, p))), Some(Ok(1)));
+        assert_eq!((consumer.pop(value), consumer.pop(value)), (Some(2), None));
     }
 
     #[test]

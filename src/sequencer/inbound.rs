@@ -8,7 +8,7 @@
 use crate::agent::Agent;
 use crate::counters::{ReceiptBoard, counters};
 use crate::exchange::command::{COMMAND_BYTES_MAX, Command, MessageHead, kind};
-use crate::ring::{Consumer, Full, PAYLOAD_BYTES_MAX, Producer};
+use crate::ring::{Consumer, Full, Producer};
 use crate::store::{AppendError, CommitPolicy, Control, LogIndex, Writer};
 use crate::types::*;
 use std::sync::Arc;
@@ -53,67 +53,24 @@ pub fn submit(ring: &mut Producer, command: &Command<'_>) -> Result<(), Full> {
 
 /// The inbound sequencer. See the module's head.
 pub struct Inbound {
-    writer: Writer,
+    log: CommandLog,
     control: Arc<Control>,
     policy: CommitPolicy,
-    term: u32,
-    last: Nanos,
-    receipts: Arc<ReceiptBoard>,
     rings: Vec<Consumer>,
     /// Ring whose turn is next.
     turn: usize,
-    held: Held,
+}
+
+/// The log's end, where number and time are given.
+struct CommandLog {
+    writer: Writer,
+    term: u32,
+    last: Nanos,
+    receipts: Arc<ReceiptBoard>,
     counters: Arc<InboundCounters>,
 }
 
-/// A command that was taken from a ring when the log had no room for it.
-struct Held {
-    full: bool,
-    kind: u16,
-    len: usize,
-    bytes: [u8; PAYLOAD_BYTES_MAX],
-}
-
-impl Inbound {
-    /// A sequencer that continues the command log.
-    pub fn new(options: InboundOptions) -> Inbound {
-        Inbound {
-            writer: options.writer,
-            control: options.control,
-            policy: options.policy,
-            term: options.term,
-            last: options.last_time,
-            receipts: options.receipts,
-            rings: options.rings,
-            turn: 0,
-            held: Held { full: false, kind: 0, len: 0, bytes: [0; PAYLOAD_BYTES_MAX] },
-            counters: Arc::default(),
-        }
-    }
-
-    /// Its counters.
-    pub fn counters(&self) -> Arc<InboundCounters> {
-        self.counters.clone()
-    }
-
-    /// Appends a command that comes from no ring: Genesis at the start of a day, EndOfDay. Start-up
-    /// and tests; the command is committed as the policy says from the next cycle on.
-    pub fn append_now(
-        &mut self,
-        kind: u16,
-        payload: &[u8],
-        now: Nanos,
-    ) -> Result<Seq, AppendError> {
-        let seq = self.append(kind, payload, now)?;
-        self.policy.advance(&self.control, LogIndex::Command);
-        Ok(seq)
-    }
-
-    /// Number of the next command: 1 = the day has no Genesis yet.
-    pub fn next_seq(&self) -> Seq {
-        self.writer.next_seq()
-    }
-
+impl CommandLog {
     #[inline]
     fn append(&mut self, kind: u16, payload: &[u8], now: Nanos) -> Result<Seq, AppendError> {
         // Time never goes back, whatever the clock does: the exchange may rely on it.
@@ -134,45 +91,63 @@ impl Inbound {
         self.counters.commands.add(1);
         Ok(appended.seq)
     }
+}
 
-    /// Takes up to `BATCH` commands from ring `index`; false = the log is full.
+impl Inbound {
+    /// A sequencer that continues the command log.
+    pub fn new(options: InboundOptions) -> Inbound {
+        let log = CommandLog {
+            writer: options.writer,
+            term: options.term,
+            last: options.last_time,
+            receipts: options.receipts,
+            counters: Arc::default(),
+        };
+        let InboundOptions { control, policy, rings, .. } = options;
+        Inbound { log, control, policy, rings, turn: 0 }
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> Arc<InboundCounters> {
+        self.log.counters.clone()
+    }
+
+    /// Appends a command that comes from no ring: Genesis at the start of a day, EndOfDay. Start-up
+    /// and tests; the command is committed as the policy says from the next cycle on.
+    pub fn append_now(
+        &mut self,
+        kind: u16,
+        payload: &[u8],
+        now: Nanos,
+    ) -> Result<Seq, AppendError> {
+        let seq = self.log.append(kind, payload, now)?;
+        self.policy.advance(&self.control, LogIndex::Command);
+        Ok(seq)
+    }
+
+    /// Number of the next command: 1 = the day has no Genesis yet.
+    pub fn next_seq(&self) -> Seq {
+        self.log.writer.next_seq()
+    }
+
+    /// Takes up to `BATCH` commands from ring `index`, out of the ring straight into the log; false =
+    /// the log is full, and the command that found it so stays in its ring.
     #[inline]
     fn drain(&mut self, index: usize, now: Nanos, done: &mut usize) -> bool {
         for _ in 0..BATCH {
-            let held = &mut self.held;
-            let taken = self.rings[index].pop(|kind, payload| {
-                held.kind = kind;
-                held.len = payload.len();
-                held.bytes[..payload.len()].copy_from_slice(payload);
-            });
-            if taken.is_none() {
-                return true;
+            let log = &mut self.log;
+            match self.rings[index].try_pop(|kind, payload| log.append(kind, payload, now)) {
+                None => break,
+                Some(Ok(_)) => *done += 1,
+                Some(Err(AppendError::Full)) => {
+                    self.log.counters.log_full.add(1);
+                    return false;
+                }
+                // A ring slot is shorter than any segment: a wrong segment size is our own fault.
+                Some(Err(AppendError::TooLong)) => panic!("command longer than a segment"),
             }
-            if !self.append_held(now) {
-                return false;
-            }
-            *done += 1;
         }
         true
-    }
-
-    #[inline]
-    fn append_held(&mut self, now: Nanos) -> bool {
-        let bytes = self.held.bytes;
-        let (kind, len) = (self.held.kind, self.held.len);
-        match self.append(kind, &bytes[..len], now) {
-            Ok(_) => {
-                self.held.full = false;
-                true
-            }
-            Err(AppendError::Full) => {
-                self.counters.log_full.add(1);
-                self.held.full = true;
-                false
-            }
-            // A ring slot is shorter than any segment: a wrong segment size is our own fault.
-            Err(AppendError::TooLong) => panic!("command longer than a segment"),
-        }
     }
 }
 
@@ -183,16 +158,14 @@ impl Agent for Inbound {
 
     fn duty_cycle(&mut self, now: Nanos) -> usize {
         let mut done = 0;
-        if !self.held.full || self.append_held(now) {
-            let rings = self.rings.len();
-            for step in 0..rings {
-                let index = (self.turn + step) % rings;
-                if !self.drain(index, now, &mut done) {
-                    break;
-                }
+        let rings = self.rings.len();
+        for step in 0..rings {
+            let index = (self.turn + step) % rings;
+            if !self.drain(index, now, &mut done) {
+                break;
             }
-            self.turn = if rings == 0 { 0 } else { (self.turn + 1) % rings };
         }
+        self.turn = if rings == 0 { 0 } else { (self.turn + 1) % rings };
         self.policy.advance(&self.control, LogIndex::Command);
         done
     }
