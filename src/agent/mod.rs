@@ -3,12 +3,18 @@
 //! An agent does a bounded piece of work per duty cycle and says how much. A runner owns one thread,
 //! reads the clock once per cycle and spins over its agents. Must not know what agents do.
 
+mod gate;
 mod idle;
 mod park;
 mod runner;
+mod scheduling;
+mod stages;
 
+pub use gate::Gate;
 pub use idle::IdleStrategy;
 pub use runner::*;
+pub use scheduling::{Scheduling, schedule, scheduled};
+pub use stages::Stages;
 
 use crate::types::Nanos;
 

@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use super::park::{Parking, ask_for_sharp_timers};
-use super::{Agent, IdleStrategy};
+use super::{Agent, Gate, IdleStrategy, Scheduling, Stages, schedule, scheduled};
 use crate::clock::{Clock, SystemClock};
 use crate::types::Nanos;
 
@@ -45,6 +45,12 @@ pub struct RunnerOptions {
     pub park_ns_max: u64,
     /// A busy cycle longer than this counts as an overrun, ns.
     pub cycle_budget_ns: u64,
+    /// Scheduling class; what the kernel refuses is told by [`RunnerHandle::scheduling`].
+    pub scheduling: Scheduling,
+    /// Passed before the first cycle.
+    pub gate: Option<Arc<Gate>>,
+    /// Where the time of a cycle goes is measured: a clock read behind each agent that works.
+    pub stages: bool,
 }
 
 impl RunnerOptions {
@@ -58,6 +64,9 @@ impl RunnerOptions {
             park_fds: Vec::new(),
             park_ns_max: PARK_NS_MAX,
             cycle_budget_ns: CYCLE_BUDGET_NS,
+            scheduling: Scheduling::Inherited,
+            gate: None,
+            stages: false,
         }
     }
 }
@@ -133,6 +142,7 @@ pub struct Runner {
     agents: Vec<Box<dyn Agent + Send>>,
     options: RunnerOptions,
     counters: Arc<RunnerCounters>,
+    stages: Option<Arc<Stages>>,
     parking: Parking,
     /// Index of the agent that runs now: tells whose panic it was.
     current: usize,
@@ -149,10 +159,12 @@ impl Runner {
         agents: Vec<Box<dyn Agent + Send>>,
         options: RunnerOptions,
     ) -> Runner {
+        let stages = options.stages.then(|| Stages::new(agents.iter().map(|agent| agent.name())));
         Runner {
             name: name.into(),
             agents,
             counters: Arc::new(RunnerCounters::default()),
+            stages,
             parking: Parking::new(&options.park_fds),
             options,
             current: 0,
@@ -176,17 +188,20 @@ impl Runner {
     ) -> std::io::Result<RunnerHandle> {
         let mut runner = Runner::new(name, agents, options);
         let name = runner.name.clone();
-        let counters = runner.counters();
-        let (pinned_tx, pinned_rx) = mpsc::channel();
+        let (counters, stages) = (runner.counters(), runner.stages.clone());
+        let (prepared_tx, prepared_rx) = mpsc::channel();
         let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
-            let pinned = runner.prepare_thread();
+            let prepared = runner.prepare_thread();
             // The receiver waits below; it cannot be gone.
-            let _ = pinned_tx.send(pinned);
+            let _ = prepared_tx.send(prepared);
+            if let Some(gate) = &runner.options.gate {
+                gate.pass();
+            }
             runner.run()
         })?;
         // A thread that died before it answered is as good as not pinned; join tells why.
-        let pinned_core = pinned_rx.recv().ok().flatten();
-        Ok(RunnerHandle { name, pinned_core, counters, thread })
+        let (pinned_core, scheduling) = prepared_rx.recv().unwrap_or_default();
+        Ok(RunnerHandle { name, pinned_core, scheduling, counters, stages, thread })
     }
 
     /// Runs on the calling thread (pinning it when asked) until the stop flag is raised.
@@ -195,12 +210,16 @@ impl Runner {
         self.run()
     }
 
-    /// What the thread asks of the kernel before its loop: it may not ask later. The core it got.
-    fn prepare_thread(&self) -> Option<usize> {
+    /// What the thread asks of the kernel before its loop: it may not ask later. The core it got, and
+    /// how it is scheduled.
+    fn prepare_thread(&self) -> (Option<usize>, Scheduling) {
         if matches!(self.options.idle, IdleStrategy::Park { .. }) {
             ask_for_sharp_timers();
         }
-        self.options.core.filter(|&core| pin(core))
+        let core = self.options.core.filter(|&core| pin(core));
+        // What came of it is looked at; a refusal is the operator's to hear, not a reason to stop.
+        let _ = schedule(self.options.scheduling);
+        (core, scheduled())
     }
 
     fn run(&mut self) -> Result<(), AgentPanic> {
@@ -235,11 +254,10 @@ impl Runner {
                 add(&self.counters.overruns, 1);
             }
         }
-        let mut work = 0;
-        for (index, agent) in self.agents.iter_mut().enumerate() {
-            self.current = index;
-            work += agent.duty_cycle(now);
-        }
+        let work = match self.stages.is_none() {
+            true => self.cycle(now),
+            false => self.measured_cycle(now),
+        };
         add(&self.counters.cycles, 1);
         if work > 0 {
             add(&self.counters.busy_cycles, 1);
@@ -249,6 +267,37 @@ impl Runner {
         }
         if now >= self.next_housekeeping {
             self.housekeeping(now);
+        }
+        work
+    }
+
+    #[inline]
+    fn cycle(&mut self, now: Nanos) -> usize {
+        let mut work = 0;
+        for (index, agent) in self.agents.iter_mut().enumerate() {
+            self.current = index;
+            work += agent.duty_cycle(now);
+        }
+        work
+    }
+
+    /// The same, with the clock read behind each agent from the first that works on.
+    fn measured_cycle(&mut self, now: Nanos) -> usize {
+        let (mut work, mut last) = (0, now);
+        for (index, agent) in self.agents.iter_mut().enumerate() {
+            self.current = index;
+            let done = agent.duty_cycle(now);
+            work += done;
+            if work > 0 {
+                let (begun, stages) = (last, self.stages.as_deref());
+                last = self.options.clock.now();
+                if let Some(stages) = stages.filter(|_| done > 0) {
+                    stages.record(index, last.since(begun));
+                }
+            }
+        }
+        if let Some(stages) = self.stages.as_deref().filter(|_| work > 0) {
+            stages.record_cycle(last.since(now));
         }
         work
     }
@@ -290,7 +339,9 @@ impl Runner {
 pub struct RunnerHandle {
     name: String,
     pinned_core: Option<usize>,
+    scheduling: Scheduling,
     counters: Arc<RunnerCounters>,
+    stages: Option<Arc<Stages>>,
     thread: JoinHandle<Result<(), AgentPanic>>,
 }
 
@@ -305,9 +356,19 @@ impl RunnerHandle {
         self.pinned_core
     }
 
+    /// How the kernel schedules the thread.
+    pub fn scheduling(&self) -> Scheduling {
+        self.scheduling
+    }
+
     /// The counters, shared.
     pub fn counters(&self) -> Arc<RunnerCounters> {
         self.counters.clone()
+    }
+
+    /// Where the time of a cycle goes; `None` when it is not measured.
+    pub fn stages(&self) -> Option<&Arc<Stages>> {
+        self.stages.as_ref()
     }
 
     /// The thread has ended (stopped or panicked): join will not wait.

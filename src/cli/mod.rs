@@ -18,6 +18,7 @@ mod replay;
 mod run;
 mod shadow;
 mod sim;
+mod status;
 mod text;
 mod witness;
 mod void;

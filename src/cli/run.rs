@@ -1,21 +1,20 @@
 //! `rialto run`: the venue, until SIGTERM.
 
 use super::keeper::Shadows;
+use super::status::{scheduling, status, threads, write_status};
 use super::text::{grouped, say, size};
 use anyhow::Context;
 use clap::Args;
-use rialto::agent::RunnerHandle;
 use rialto::clock::{Clock, SystemClock};
-use rialto::config::{Config, DayEnd, SandboxWish, ThreadConfig};
-use rialto::counters::{CounterSet, Distribution};
+use rialto::config::{Config, DayEnd, SandboxWish};
+use rialto::counters::CounterSet;
 use rialto::exchange::command::Mode;
 use rialto::host::sandbox::{Layer, Sandbox, attempts};
 use rialto::store::{FileStorage, LogIndex, Medium, files};
 use rialto::topology::{Next, StartError, Venue, next_day, rehearse};
 use rialto::types::Nanos;
-use serde_json::{Map, Value, json};
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -226,7 +225,7 @@ fn serve(
             say!("over: {} is served for {} s more", day_name(&venue), linger_ns / SECOND);
         }
         let state = if over { "over" } else { "running" };
-        let now = status(&venue, &scheduling, run, state);
+        let now = status(config, &venue, &scheduling, (&run.sandbox, &run.shadows), state);
         run.alarms.status(write_status(&file, &now));
         run.alarms.look(&venue, &clock);
         run.shadows.look();
@@ -235,7 +234,7 @@ fn serve(
         ended = over && !venue.is_served(linger_ns, clock.now());
     }
     let state = if ended { "ended" } else { "stopped" };
-    let last = status(&venue, &scheduling, run, state);
+    let last = status(config, &venue, &scheduling, (&run.sandbox, &run.shadows), state);
     run.shadows.none();
     let (day, data) = (day_name(&venue), config.data.display());
     // A panic of an agent is told with its name; the exit code says so too.
@@ -336,6 +335,9 @@ fn tell(config: &Config, venue: &Venue, sandbox: &Sandbox) {
             tracing::warn!("privileges, {name}: {}", layer.text());
         }
     }
+    for note in &venue.host_notes {
+        tracing::warn!("{note}");
+    }
     for (thread, runner) in threads(config, venue) {
         if let (Some(cpu), None) = (thread.cpu, runner.pinned_core()) {
             tracing::warn!("{} is not pinned: this process may not use CPU {cpu}", runner.name());
@@ -429,105 +431,6 @@ fn begins(before: &mut bool, now: bool) -> bool {
     let begun = now && !*before;
     *before = now;
     begun
-}
-
-/// Each `[[thread]]` and what runs it; threads that the venue adds by itself come before these.
-fn threads<'a>(
-    config: &'a Config,
-    venue: &'a Venue,
-) -> impl Iterator<Item = (&'a ThreadConfig, &'a RunnerHandle)> {
-    let own = venue.runners().len() - config.threads.len();
-    config.threads.iter().zip(&venue.runners()[own..])
-}
-
-/// The scheduling mode that latencies were taken in, in words.
-fn scheduling(config: &Config, venue: &Venue, cpus: usize) -> String {
-    let pinned = venue.runners().iter().filter(|r| r.pinned_core().is_some()).count();
-    let idle: Vec<String> =
-        config.threads.iter().map(|t| format!("{:?}", t.idle).to_lowercase()).collect();
-    format!(
-        "ordinary scheduling, {} threads, {pinned} pinned, idle {}, {cpus} CPUs shared",
-        config.threads.len(),
-        idle.join("/")
-    )
-}
-
-fn status(venue: &Venue, scheduling: &str, run: &Run, state: &str) -> Value {
-    let mut agents = Map::new();
-    for set in &venue.counters {
-        let mut values = Map::new();
-        set.visit(&mut |name, value| {
-            values.insert(name.into(), value.into());
-        });
-        agents.insert(set.agent().into(), values.into());
-    }
-    let mut threads = Map::new();
-    for runner in venue.runners() {
-        let values: Map<String, Value> =
-            runner.counters().values().iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
-        threads.insert(runner.name().into(), values.into());
-    }
-    let control = venue.control();
-    let log = |log| {
-        json!({
-            "written": control.written(log).seq.0,
-            "committed": control.committed(log).seq.0,
-            "archived": control.archived(log).seq.0,
-            "backlog_percent": control.backlog(log).percent(),
-        })
-    };
-    let layers = run.sandbox.layers();
-    let layer = |(name, layer): &(&str, &Layer)| ((*name).to_string(), layer.text().into());
-    let layers: Map<String, Value> = layers.iter().map(layer).collect();
-    let sandbox = run.sandbox.is_wanted().then_some(layers);
-    let (hashed, state_hash) = venue.status.state_hash();
-    json!({
-        "state": state,
-        "halted_before": venue.status.halted_before().map(|seq| seq.0),
-        "mode": mode_text(venue.status.mode()),
-        "pid": std::process::id(),
-        "path": venue.path.to_string(),
-        "scheduling": scheduling,
-        "commands_applied": venue.status.applied().0,
-        "open_orders": venue.status.open_orders(),
-        "state_hash": { "command": hashed.0, "hash": format!("{state_hash:016x}") },
-        "snapshot": run.shadows.status(),
-        "sandbox": sandbox,
-        "feed_next": venue.released.get() + 1,
-        "command_log": log(LogIndex::Command),
-        "event_log": log(LogIndex::Event),
-        "archive_error": control.archive_failed(),
-        "archive_waits": control.archive_waits(),
-        "hot_tier_waits": control.prepare_failed(),
-        "inside_ns": percentiles(&venue.inside),
-        "agents": agents,
-        "threads": threads,
-    })
-}
-
-/// What the venue takes, in a word.
-fn mode_text(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Normal => "normal",
-        Mode::CancelOnly => "cancel_only",
-        Mode::Halt => "halt",
-    }
-}
-
-fn percentiles(d: &Distribution) -> Value {
-    let at = |per_million| d.at_per_million(per_million);
-    json!({
-        "p50": at(500_000), "p90": at(900_000), "p99": at(990_000), "p999": at(999_000),
-        "max": d.max(), "samples": d.count(),
-    })
-}
-
-/// Whole or not at all, for whoever reads at the same time.
-fn write_status(path: &Path, status: &Value) -> anyhow::Result<()> {
-    let temporary = path.with_extension("json.new");
-    std::fs::write(&temporary, format!("{status:#}\n"))
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .with_context(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! not open sockets, logs or anything else: a bad configuration starts nothing. Every fault names
 //! file, key, value and what is allowed.
 
+mod placement;
 mod read;
 mod sizing;
 mod table;
@@ -147,6 +148,52 @@ pub struct ThreadConfig {
     pub cpu: Option<usize>,
     /// Idle strategy.
     pub idle: Idle,
+    /// SCHED_FIFO at this priority, 1 to 98, where [`HostConfig::realtime`] lets it; `None` = ordinary.
+    pub priority: Option<u8>,
+    /// A busy cycle longer than this counts as an overrun, ns.
+    pub cycle_budget_ns: u64,
+}
+
+/// Where a thread that never sleeps may be scheduled before everybody else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Realtime {
+    /// On isolated CPUs: nobody else is there to be starved. A thread that sleeps may everywhere.
+    Isolated,
+    /// Wherever `[[thread]] priority` says so.
+    Anywhere,
+    /// Nowhere.
+    Off,
+}
+
+impl Realtime {
+    const ALL: [(&str, Realtime); 3] = [
+        ("isolated", Realtime::Isolated),
+        ("anywhere", Realtime::Anywhere),
+        ("off", Realtime::Off),
+    ];
+}
+
+/// Whether the process keeps all its memory in memory, touched before the first order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockMemory {
+    /// Where a thread spins and the host lets it.
+    Auto,
+    /// Or no start.
+    On,
+    /// Not at all.
+    Off,
+}
+
+impl LockMemory {
+    const ALL: [(&str, LockMemory); 3] =
+        [("auto", LockMemory::Auto), ("on", LockMemory::On), ("off", LockMemory::Off)];
+}
+
+/// What is measured while the venue runs, beyond the counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ObserveConfig {
+    /// Time of each agent in each busy cycle: some 40 ns an agent.
+    pub stages: bool,
 }
 
 /// Order-entry gateway.
@@ -225,6 +272,10 @@ pub struct HostConfig {
     pub housekeeping: Option<Vec<usize>>,
     /// Privileges of the running venue.
     pub sandbox: SandboxWish,
+    /// Where threads may be scheduled first in, first out.
+    pub realtime: Realtime,
+    /// Memory that stays.
+    pub lock_memory: LockMemory,
     /// Huge pages of 2 MiB to keep ready; 0 = what the data path needs by itself.
     pub huge_pages: u64,
 }
@@ -268,6 +319,8 @@ pub struct Config {
     pub snapshot_every_seconds: u64,
     /// Threads.
     pub threads: Vec<ThreadConfig>,
+    /// What is measured.
+    pub observe: ObserveConfig,
     /// Host.
     pub host: HostConfig,
     /// The way that datagrams take.

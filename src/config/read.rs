@@ -1,5 +1,6 @@
 //! Text -> [`Config`]: the keys of `rialto.toml`, one function per table.
 
+use super::placement::{Layout, read_threads};
 use super::table::{Fault, Section, name};
 use super::*;
 use crate::exchange::genesis::Limits;
@@ -42,6 +43,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     let accounts = root.tables("account");
     let sessions = root.tables("session");
     let operators = root.tables("operator");
+    let observe = root.table("observe");
     root.finish(faults);
 
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -60,8 +62,9 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     }
     let network = read_network(network, gateway.as_ref().zip(feed.as_ref()), faults);
     let snapshot_every_seconds = read_snapshot(snapshot, faults);
+    let observe = read_observe(observe, faults);
     let threads = read_threads(threads, faults);
-    let host = read_host(base, host, &threads, faults);
+    let (threads, host) = read_host(base, host, threads, faults);
     let symbols = read_symbols(symbols, faults);
     let firms = read_firms(firms, faults);
     let accounts = read_accounts(accounts, &symbols, &firms, faults);
@@ -88,6 +91,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
         network: network?,
         snapshot_every_seconds: snapshot_every_seconds?,
         threads,
+        observe,
         host: host?,
         symbols,
         firms,
@@ -296,82 +300,6 @@ fn read_snapshot(table: Table, faults: &mut Faults) -> Option<u64> {
     every
 }
 
-/// Placement without `[[thread]]`: the order path run to completion on one thread, what may be
-/// late on threads of their own. Right for 2 CPUs that are not isolated.
-fn default_threads() -> Vec<ThreadConfig> {
-    use AgentName::*;
-    let thread = |agents: &[AgentName]| ThreadConfig {
-        agents: agents.to_vec(),
-        cpu: None,
-        idle: Idle::Park,
-    };
-    vec![
-        thread(&[Ingress, Sequencer, Engine, Publisher, Egress, Timer]),
-        thread(&[Replayer, Retransmitter]),
-        thread(&[Archiver]),
-    ]
-}
-
-fn read_threads(tables: Vec<Table>, faults: &mut Faults) -> Vec<ThreadConfig> {
-    if tables.is_empty() {
-        return default_threads();
-    }
-    let all = AgentName::ALL.map(AgentName::text).join(", ");
-    let mut placed: Vec<AgentName> = Vec::new();
-    let mut threads = Vec::new();
-    for (i, table) in tables.into_iter().enumerate() {
-        let mut s = Section::new(format!("thread[{i}]"), table);
-        let allowed = format!("must be a list of agents out of: {all}");
-        let mut agents = Vec::new();
-        for text in s.texts("agents", &allowed) {
-            match AgentName::ALL.into_iter().find(|a| a.text() == text) {
-                None => s.fault("agents", Some(format!("{text:?}")), allowed.clone()),
-                Some(agent) if placed.contains(&agent) => {
-                    s.fault("agents", Some(format!("{text:?}")), "stands on another thread already")
-                }
-                Some(agent) => {
-                    placed.push(agent);
-                    agents.push(agent);
-                }
-            }
-        }
-        if agents.contains(&AgentName::Archiver) && agents.len() > 1 {
-            s.fault(
-                "agents",
-                None,
-                "the archiver waits for the disk: it needs a thread of its own",
-            );
-        }
-        let cpu = s.number("cpu", Some(u64::MAX), 0..=1_023, "a CPU's number");
-        let idle = s.text_with(
-            "idle",
-            Some(Idle::Park),
-            "must be \"spin\" (isolated CPU only), \"yield\" or \"park\"",
-            |t| match t {
-                "spin" => Some(Idle::Spin),
-                "yield" => Some(Idle::Yield),
-                "park" => Some(Idle::Park),
-                _ => None,
-            },
-        );
-        s.finish(faults);
-        if let (Some(cpu), Some(idle)) = (cpu, idle) {
-            let cpu = (cpu != u64::MAX).then_some(cpu as usize);
-            threads.push(ThreadConfig { agents, cpu, idle });
-        }
-    }
-    for agent in AgentName::ALL {
-        if !placed.contains(&agent) {
-            faults.push(Fault {
-                key: "thread".into(),
-                value: None,
-                allowed: format!("agent \"{}\" stands on no thread", agent.text()),
-            });
-        }
-    }
-    threads
-}
-
 /// Where the old values of the host are kept when nothing else is said: gone after a boot, as the
 /// values that it undoes are.
 const HOST_STATE: &str = "/run/rialto/configure.json";
@@ -412,13 +340,45 @@ fn read_network(
     Some(NetworkConfig { path: path?, interface, queues, busy_poll })
 }
 
+fn read_observe(table: Table, faults: &mut Faults) -> ObserveConfig {
+    let mut s = Section::new("observe", table);
+    let stages = s.flag("stages", false);
+    s.finish(faults);
+    ObserveConfig { stages }
+}
+
+/// The host, and the threads: `tables`, or those of the layout.
 fn read_host(
     base: &Path,
     table: Table,
-    threads: &[ThreadConfig],
+    tables: Option<Vec<ThreadConfig>>,
     faults: &mut Faults,
-) -> Option<HostConfig> {
+) -> (Vec<ThreadConfig>, Option<HostConfig>) {
     let mut s = Section::new("host", table);
+    let layout = read_one_of(&mut s, "layout", Layout::Shared, &Layout::ALL);
+    if let (Some(Layout::Cpus(cpus)), Some(_)) = (layout, &tables) {
+        s.fault("layout", Some(cpus.to_string()), "does not go with [[thread]] tables");
+    }
+    let threads = tables.unwrap_or_else(|| layout.unwrap_or(Layout::Shared).threads());
+    let host = read_host_values(base, &mut s, &threads);
+    s.finish(faults);
+    (threads, host)
+}
+
+fn read_one_of<T: Copy>(
+    s: &mut Section,
+    key: &'static str,
+    default: T,
+    all: &[(&str, T)],
+) -> Option<T> {
+    let names: Vec<String> = all.iter().map(|(name, _)| format!("{name:?}")).collect();
+    let allowed = format!("must be one of {}", names.join(", "));
+    s.text_with(key, Some(default), &allowed, |t| {
+        all.iter().find(|(name, _)| *name == t).map(|(_, value)| *value)
+    })
+}
+
+fn read_host_values(base: &Path, s: &mut Section, threads: &[ThreadConfig]) -> Option<HostConfig> {
     let state = s.text_with("state", Some(PathBuf::from(HOST_STATE)), "must name a file", |t| {
         (!t.is_empty() && !t.ends_with('/')).then(|| base.join(t))
     });
@@ -438,16 +398,19 @@ fn read_host(
             _ => None,
         },
     );
+    let realtime = read_one_of(s, "realtime", Realtime::Isolated, &Realtime::ALL);
+    let lock_memory = read_one_of(s, "lock_memory", LockMemory::Auto, &LockMemory::ALL);
     if let Some(Some(cpus)) = &housekeeping
         && let Some(cpu) = threads.iter().filter_map(|t| t.cpu).find(|cpu| cpus.contains(cpu))
     {
         s.fault("housekeeping", None, format!("must not name CPU {cpu}, which a [[thread]] has"));
     }
-    s.finish(faults);
     Some(HostConfig {
         state: state?,
         housekeeping: housekeeping?,
         sandbox: sandbox?,
+        realtime: realtime?,
+        lock_memory: lock_memory?,
         huge_pages: huge_pages?,
     })
 }

@@ -11,6 +11,7 @@ mod ethtool;
 pub mod hiccup;
 pub mod machine;
 pub mod needs;
+pub mod realtime;
 pub mod sandbox;
 mod netdev;
 pub mod surface;

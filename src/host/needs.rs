@@ -37,6 +37,8 @@ pub struct Needs {
     pub housekeeping: Option<Vec<usize>>,
     /// A thread spins.
     pub spins: bool,
+    /// And one that does has a SCHED_FIFO priority.
+    pub spins_with_priority: bool,
     /// Directory of the hot tier.
     pub hot: PathBuf,
     /// The hot tier in full, bytes.
@@ -99,6 +101,10 @@ impl Needs {
             application,
             housekeeping: config.host.housekeeping.clone(),
             spins: config.threads.iter().any(|t| t.idle == Idle::Spin),
+            spins_with_priority: config
+                .threads
+                .iter()
+                .any(|t| t.idle == Idle::Spin && t.priority.is_some()),
             hot,
             hot_bytes: sizing.hot_tier,
             hot_bytes_min: sizing.hot_tier.min(2 * SEGMENTS_MIN * config.segment_bytes),

@@ -12,6 +12,7 @@ mod day;
 mod error;
 mod fill;
 mod host;
+mod place;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -24,16 +25,19 @@ pub use error::StartError;
 pub use fill::Filler;
 pub use host::hot_place;
 
-use crate::agent::{Agent, AgentPanic, IdleStrategy, Runner, RunnerHandle, RunnerOptions};
+use crate::agent::{Agent, AgentPanic, Gate, Runner, RunnerHandle, RunnerOptions};
 use crate::board::EngineStatus;
 use crate::clock::SystemClock;
-use crate::config::{AgentName, Config, Durability, Idle, SandboxWish};
+use crate::config::{AgentName, Config, Durability, Idle, LockMemory, SandboxWish};
 use crate::counters::{CounterSet, Distribution};
+use crate::host::Live;
+use crate::host::realtime::{Locked, isolated, lock_memory};
 use crate::host::sandbox::Sandbox;
 use crate::net::xdp::{Duties, Nic, Path};
 use crate::publisher::Released;
 use crate::store::{Control, Day};
 use crate::types::Nanos;
+use place::{Placement, idle_strategy, thread_name};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -59,6 +63,33 @@ pub struct Venue {
     pub path: Path,
     /// Better ways that were tried, and why each was refused.
     pub path_refusals: Vec<String>,
+    /// What this host does not give the threads that the configuration asks for, a sentence each.
+    pub host_notes: Vec<String>,
+    /// Memory that stays in memory.
+    pub memory_locked: Locked,
+}
+
+/// Locks the process' memory as the configuration wishes; what could not be is a note, or no start.
+fn lock(config: &Config, notes: &mut Vec<String>) -> Result<Locked, StartError> {
+    let spins = config.threads.iter().any(|thread| thread.idle == Idle::Spin);
+    match config.host.lock_memory {
+        LockMemory::Off => Ok(Locked::Nothing),
+        LockMemory::Auto if !spins => Ok(Locked::Nothing),
+        wish => match lock_memory() {
+            Ok(locked) => Ok(locked),
+            Err(cause) if wish == LockMemory::On => {
+                let what =
+                    "[host] lock_memory = \"on\" (it takes CAP_IPC_LOCK or LimitMEMLOCK=infinity)";
+                Err(StartError::Host { what, cause })
+            }
+            Err(error) => {
+                notes.push(format!(
+                    "memory is not locked: {error}. It takes CAP_IPC_LOCK or LimitMEMLOCK=infinity"
+                ));
+                Ok(Locked::Nothing)
+            }
+        },
+    }
 }
 
 impl Venue {
@@ -77,37 +108,45 @@ impl Venue {
         let mut assembly = assemble(config, surroundings)?;
         // Behind the assembly: each of its ports has its lanes by now.
         let mut duties = way.nic.map(Nic::start);
+        let mut placement = Placement::of(config, &isolated(&Live::host()));
+        let memory_locked = lock(config, &mut placement.notes)?;
+        let raised = placement.raise();
         // Threads inherit what their maker has given up.
         let hot = assembly.day.hot_dir();
         sandbox.before_threads(&[&config.data, hot.parent().unwrap_or(hot)])?;
         let stop = Arc::new(AtomicBool::new(false));
+        let gate = Arc::new(Gate::default());
+        let plain = || RunnerOptions {
+            gate: Some(gate.clone()),
+            scheduling: raised.own,
+            ..RunnerOptions::new(clock, stop.clone())
+        };
         let mut runners = Vec::new();
         if let Some(preparer) = assembly.preparer.take() {
             // On a thread of its own: a slow fdatasync of the archiver must not delay the segment
             // that the order path writes next.
-            let options = RunnerOptions::new(clock, stop.clone());
-            let handle = Runner::spawn("rialto-preparer", vec![Box::new(preparer)], options)
+            let handle = Runner::spawn("rialto-preparer", vec![Box::new(preparer)], plain())
                 .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
             runners.push(handle);
         }
         let (mut receive, mut transmit) = (None, None);
         if let Some(Duties { receive: r, transmit: t, errand, park_fds, counters }) = duties.take()
         {
-            let options = RunnerOptions { park_fds, ..RunnerOptions::new(clock, stop.clone()) };
+            let options = RunnerOptions { park_fds, ..plain() };
             let handle = Runner::spawn("rialto-nic", vec![Box::new(errand)], options)
                 .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
             runners.push(handle);
             assembly.counters.push(counters);
             (receive, transmit) = (Some(r), Some(t));
         }
-        for thread in &config.threads {
-            let names: Vec<&str> = thread.agents.iter().map(|a| a.text()).collect();
-            let mut options = RunnerOptions::new(clock, stop.clone());
-            options.core = thread.cpu;
-            options.idle = match thread.idle {
-                Idle::Spin => IdleStrategy::Spin,
-                Idle::Yield => IdleStrategy::Yield,
-                Idle::Park => IdleStrategy::PARK,
+        for (thread, scheduling) in config.threads.iter().zip(&placement.scheduling) {
+            let mut options = RunnerOptions {
+                core: thread.cpu,
+                idle: idle_strategy(thread.idle),
+                cycle_budget_ns: thread.cycle_budget_ns,
+                scheduling: *scheduling,
+                stages: config.observe.stages,
+                ..plain()
             };
             if config.durability == Durability::Disk {
                 options.park_ns_max = DISK_PARK_NS;
@@ -126,13 +165,19 @@ impl Venue {
             if let Some(transmit) = transmit.take_if(|_| has(AgentName::Egress)) {
                 placed.push(Box::new(transmit));
             }
-            let first = names.first().copied().unwrap_or("idle");
-            let handle = Runner::spawn(format!("rialto-{first}"), placed, options)
+            let handle = Runner::spawn(thread_name(thread), placed, options)
                 .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
             runners.push(handle);
         }
-        if let Err(error) = sandbox.after_threads() {
+        // This thread comes down first: soon somebody spins before everybody else, and the filter
+        // lets nobody change his class.
+        drop(raised);
+        let filtered = sandbox.after_threads();
+        if filtered.is_err() {
             stop.store(true, Ordering::Release);
+        }
+        gate.open();
+        if let Err(error) = filtered {
             crate::agent::join_all(runners).ok(); // the first error is the one to tell
             return Err(error.into());
         }
@@ -147,6 +192,8 @@ impl Venue {
             released: assembly.released,
             path: way.path,
             path_refusals: way.why,
+            host_notes: placement.notes,
+            memory_locked,
         })
     }
 

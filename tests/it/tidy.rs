@@ -17,7 +17,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // Its hooks may stand anywhere: see `modules_name_only_what_the_table_allows`.
     ("planted", &[]),
     ("clock", &["types"]),
-    ("agent", &["types", "clock"]),
+    ("agent", &["types", "clock", "counters"]),
     ("ring", &["types", "sync"]),
     ("lane", &["sync"]),
     ("sync", &[]),

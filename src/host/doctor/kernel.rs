@@ -79,16 +79,21 @@ fn watchdogs(host: &Host) -> Row {
     }
 }
 
-/// No thread of ours asks for SCHED_FIFO (equal spinners would starve each other): CPUs are isolated
-/// instead, so the limit is told and not judged.
+/// Matters to threads that never sleep and have a priority: where somebody else wants their CPU, they
+/// stand still for the rest of each second. Without one it is told and not judged.
 fn real_time(host: &Host) -> Row {
+    let used = host.needs.spins_with_priority;
+    let wanted = match used {
+        true => "-1: a spinning thread of [[thread]] has a priority",
+        false => "report only: no spinning thread has a priority",
+    };
     let seen = host.surface.text("/proc/sys/kernel/sched_rt_runtime_us");
-    let seen = seen.map(|us| (true, format!("{us} us of 1,000,000; unused")));
+    let seen = seen.map(|us| (!used || us == "-1", format!("{us} us of 1,000,000")));
     ask(
         "real-time throttling",
-        "report only: SCHED_FIFO is not used",
-        "real-time threads would be stopped for the rest of each second",
-        "sysctl -w kernel.sched_rt_runtime_us=-1, where somebody else uses it",
+        wanted,
+        "a thread that never sleeps is stopped for the rest of each second",
+        "sysctl -w kernel.sched_rt_runtime_us=-1, once its CPU is isolated",
     )
     .warn_unless_read(seen)
 }
