@@ -28,7 +28,7 @@ pub use host::hot_place;
 use crate::agent::{Agent, AgentPanic, Gate, Runner, RunnerHandle, RunnerOptions};
 use crate::board::EngineStatus;
 use crate::clock::SystemClock;
-use crate::config::{AgentName, Config, Durability, Idle, LockMemory, SandboxWish};
+use crate::config::{AgentName, Config, Idle, LockMemory, SandboxWish};
 use crate::counters::{CounterSet, Distribution};
 use crate::host::Live;
 use crate::host::realtime::{Locked, isolated, lock_memory};
@@ -37,12 +37,9 @@ use crate::net::xdp::{Duties, Nic, Path};
 use crate::publisher::Released;
 use crate::store::{Control, Day};
 use crate::types::Nanos;
-use place::{Placement, idle_strategy, thread_name};
+use place::{COLD_PARK_NS, PATIENT, Placement, Waiting, thread_name};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// A thread that waits for the archiver (group commit) sleeps no longer than this.
-const DISK_PARK_NS: u64 = 200_000;
 
 /// A running venue.
 pub struct Venue {
@@ -119,6 +116,9 @@ impl Venue {
         let plain = || RunnerOptions {
             gate: Some(gate.clone()),
             scheduling: raised.own,
+            idle: PATIENT,
+            park_ns: COLD_PARK_NS,
+            park_ns_max: COLD_PARK_NS,
             ..RunnerOptions::new(clock, stop.clone())
         };
         let mut runners = Vec::new();
@@ -140,17 +140,17 @@ impl Venue {
             (receive, transmit) = (Some(r), Some(t));
         }
         for (thread, scheduling) in config.threads.iter().zip(&placement.scheduling) {
+            let waiting = Waiting::of(thread, config.durability);
             let mut options = RunnerOptions {
                 core: thread.cpu,
-                idle: idle_strategy(thread.idle),
+                idle: waiting.idle,
+                park_ns: waiting.park_ns.0,
+                park_ns_max: waiting.park_ns.1,
                 cycle_budget_ns: thread.cycle_budget_ns,
                 scheduling: *scheduling,
                 stages: config.observe.stages,
                 ..plain()
             };
-            if config.durability == Durability::Disk {
-                options.park_ns_max = DISK_PARK_NS;
-            }
             let mut placed: Vec<Box<dyn Agent + Send>> = Vec::new();
             let has = |name| thread.agents.contains(&name);
             // Frames come in before the first who reads them, and leave behind the last who writes.

@@ -5,8 +5,8 @@
 //! starves whatever else has to run on its CPU, the kernel's own threads included; on a CPU that is not
 //! isolated it gets that class only where the configuration insists.
 
-use crate::agent::{IdleStrategy, Scheduling, schedule, scheduled};
-use crate::config::{Config, Idle, Realtime, ThreadConfig};
+use crate::agent::{IdleStrategy, PARK_NS_MAX, Scheduling, schedule, scheduled};
+use crate::config::{AgentName, Config, Durability, Idle, Realtime, ThreadConfig};
 use std::io;
 
 /// What comes of the `[[thread]]` tables on this host.
@@ -22,12 +22,47 @@ pub(super) fn thread_name(thread: &ThreadConfig) -> String {
     format!("rialto-{}", thread.agents.first().map_or("idle", |agent| agent.text()))
 }
 
-/// A thread's idle strategy.
-pub(super) fn idle_strategy(idle: Idle) -> IdleStrategy {
-    match idle {
-        Idle::Spin => IdleStrategy::Spin,
-        Idle::Yield => IdleStrategy::Yield,
-        Idle::Park => IdleStrategy::PARK,
+/// How a thread waits for work.
+pub(super) struct Waiting {
+    pub(super) idle: IdleStrategy,
+    /// Longest park right after work, and of a thread that has been idle for long, ns.
+    pub(super) park_ns: (u64, u64),
+}
+
+/// Sleeps at once, as whoever waits for it has time: each wake-up, and each microsecond of spinning,
+/// is taken from somebody's CPU.
+pub(super) const PATIENT: IdleStrategy = IdleStrategy::Park { spin_ns: 0 };
+
+/// The preparer makes a segment while the one before it is filled: 19 ms at the peak with the
+/// smallest there is (1 MiB). The errand is woken by its descriptors.
+pub(super) const COLD_PARK_NS: u64 = 5_000_000;
+/// Group commits: orders wait for the archiver, and the order path for its mark.
+const DISK_PARK_NS: u64 = 200_000;
+
+impl Waiting {
+    /// Of a `[[thread]]`. Without a descriptor nobody can wake replayer and retransmitter (over AF_XDP
+    /// their frames come by way of the order path's thread): 1 ms while they are used.
+    pub(super) fn of(thread: &ThreadConfig, durability: Durability) -> Waiting {
+        use AgentName::{Archiver, Replayer, Retransmitter};
+        let all_of = |some: &[AgentName]| thread.agents.iter().all(|agent| some.contains(agent));
+        let disk = durability == Durability::Disk;
+        let patient = all_of(&[Replayer, Retransmitter]) || all_of(&[Archiver]);
+        let park_ns = if all_of(&[Replayer, Retransmitter]) {
+            (PARK_NS_MAX, COLD_PARK_NS)
+        } else if disk {
+            (DISK_PARK_NS, DISK_PARK_NS)
+        } else if all_of(&[Archiver]) {
+            (COLD_PARK_NS, COLD_PARK_NS)
+        } else {
+            (PARK_NS_MAX, PARK_NS_MAX)
+        };
+        let idle = match thread.idle {
+            Idle::Spin => IdleStrategy::Spin,
+            Idle::Yield => IdleStrategy::Yield,
+            Idle::Park if patient => PATIENT,
+            Idle::Park => IdleStrategy::PARK,
+        };
+        Waiting { idle, park_ns }
     }
 }
 
