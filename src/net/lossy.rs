@@ -6,6 +6,7 @@ use crate::random::SplitMix64;
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
 
+use super::capture::CapturedPort;
 use super::port::Port;
 use super::udp::UdpPort;
 use super::xdp::XdpPort;
@@ -40,6 +41,13 @@ impl<P: Port> LossyPort<P> {
 }
 
 impl LossyPort<UdpPort> {
+    /// A second handle on the same socket.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(self.beside(self.inner.try_clone()?))
+    }
+}
+
+impl LossyPort<CapturedPort<UdpPort>> {
     /// A second handle on the same socket.
     pub fn try_clone(&self) -> std::io::Result<Self> {
         Ok(self.beside(self.inner.try_clone()?))

@@ -1,5 +1,6 @@
 //! Datagrams in and out: one trait, sockets and their simulated twins. Knows no orders.
 
+pub mod capture;
 pub mod lossy;
 pub mod memory;
 pub mod port;
@@ -9,6 +10,7 @@ pub mod xdp;
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
 
+pub use capture::CapturedPort;
 pub use lossy::LossyPort;
 pub use memory::{LinkFaults, MemoryNetwork, MemoryPort, NetworkCounts, Taps, Way};
 pub use port::{BURST, DATAGRAM_BYTES_MAX, Port};
@@ -21,6 +23,10 @@ pub enum AnyPort {
     Udp(UdpPort),
     /// Socket that loses a share of what it receives.
     Lossy(LossyPort<UdpPort>),
+    /// Socket that is captured.
+    Captured(Box<CapturedPort<UdpPort>>),
+    /// Socket that is captured, and loses a share of what it receives behind that.
+    LossyCaptured(Box<LossyPort<CapturedPort<UdpPort>>>),
     /// AF_XDP.
     Xdp(Box<XdpPort>),
     /// AF_XDP that loses a share of what it receives.
@@ -34,6 +40,8 @@ macro_rules! each {
         match $any {
             AnyPort::Udp($port) => $do,
             AnyPort::Lossy($port) => $do,
+            AnyPort::Captured($port) => $do,
+            AnyPort::LossyCaptured($port) => $do,
             AnyPort::Xdp($port) => $do,
             AnyPort::LossyXdp($port) => $do,
             AnyPort::Memory($port) => $do,
@@ -47,6 +55,8 @@ impl AnyPort {
         Ok(match self {
             AnyPort::Udp(port) => AnyPort::Udp(port.try_clone()?),
             AnyPort::Lossy(port) => AnyPort::Lossy(port.try_clone()?),
+            AnyPort::Captured(port) => AnyPort::Captured(Box::new(port.try_clone()?)),
+            AnyPort::LossyCaptured(port) => AnyPort::LossyCaptured(Box::new(port.try_clone()?)),
             AnyPort::Xdp(port) => AnyPort::Xdp(Box::new(port.try_clone()?)),
             AnyPort::LossyXdp(port) => AnyPort::LossyXdp(Box::new(port.try_clone()?)),
             AnyPort::Memory(port) => AnyPort::Memory(port.try_clone()?),

@@ -6,6 +6,7 @@
 
 use crate::venue::{MS, Options, Venue, client::*};
 use rialto::gateway::Rate;
+use rialto::net::capture::Capture;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -69,17 +70,33 @@ fn the_counter_counts() {
 
 #[test]
 fn nothing_is_allocated_between_datagram_and_report() {
-    check(64 << 20);
+    check(64 << 20, None);
 }
 
 #[test]
 fn nothing_is_allocated_when_segments_roll_over() {
-    check(256 << 10);
+    check(256 << 10, None);
 }
 
-fn check(segment_bytes: u64) {
+/// Into rings with room for everything, and into rings that are full after some rounds.
+#[test]
+fn nothing_is_allocated_while_all_of_it_is_captured() {
+    for ring_bytes in [64 << 20, 64 << 10] {
+        let capture = Capture::new(true, ring_bytes);
+        check(64 << 20, Some(capture.clone()));
+        let home = tempfile::tempdir().unwrap();
+        let writer = capture.writer(crate::capture::files(home.path()), None).unwrap();
+        let counters = writer.counters();
+        assert_eq!(counters.lacking() > 0, ring_bytes < 1 << 20, "{}", counters.lacking());
+        drop(writer);
+        assert!(counters.written() > 100);
+    }
+}
+
+fn check(segment_bytes: u64, capture: Option<Capture>) {
     let rate = Rate { per_second: 1_000_000, burst: 100_000 };
-    let mut venue = Venue::with(Options { rate, segment_bytes, ..Options::default() });
+    let options = Options { rate, segment_bytes, capture, ..Options::default() };
+    let mut venue = Venue::with(options);
     let (mut maker, mut taker) = (venue.client(0), venue.client(1));
     maker.login(&mut venue);
     taker.login(&mut venue);

@@ -4,6 +4,7 @@ mod alloc;
 mod attack;
 mod audit;
 mod broker;
+mod capture;
 mod codecs;
 mod feed;
 mod golden;

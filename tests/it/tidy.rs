@@ -23,7 +23,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("counters", &["types"]),
     ("board", &["types", "exchange::data"]),
-    ("net", &["types", "random", "agent", "counters", "lane"]),
+    ("net", &["types", "random", "agent", "counters", "lane", "sync"]),
     ("wire", &["types"]),
     ("exchange", &["types", "layout"]),
     ("store", &["types", "random", "agent"]),

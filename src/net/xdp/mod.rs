@@ -14,8 +14,9 @@ mod path;
 pub use nic::{Duties, Errand, Nic, NicConfig, NicCounters, Receive, Transmit};
 pub use path::{Path, PathWish};
 
-use super::UdpPort;
+use super::capture::CapturedPort;
 use super::port::{BURST, DATAGRAM_BYTES_MAX, Port};
+use super::udp::UdpPort;
 use af_xdp::packet::{Address, Template, UdpChecksum};
 use af_xdp::{Frame, MacAddress, Umem};
 use neighbours::NeighbourTable;
@@ -90,7 +91,7 @@ pub struct XdpPort {
     /// Reserved, and then there was nothing to send.
     kept: Option<Frame>,
     templates: Templates,
-    kernel: UdpPort,
+    kernel: CapturedPort<UdpPort>,
     kernel_waits: Arc<AtomicBool>,
     poll_fd: Option<Arc<OwnedFd>>,
     dropped: u64,
@@ -104,7 +105,7 @@ impl XdpPort {
     fn new(
         shared: Arc<NicShared>,
         local: SocketAddrV4,
-        kernel: UdpPort,
+        kernel: CapturedPort<UdpPort>,
         receives: bool,
         ttl: u8,
     ) -> Result<XdpPort, XdpError> {

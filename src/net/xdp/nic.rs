@@ -16,6 +16,7 @@ use crate::agent::Agent;
 use crate::counters::{CounterSet, counters};
 use crate::lane::{Receiver, Sender, lane};
 use crate::net::UdpPort;
+use crate::net::capture::{Capture, CapturedPort, Direction, Tap};
 use crate::net::port::{BURST, Port};
 use crate::types::Nanos;
 use af_xdp::packet::{Parser, Refused};
@@ -102,6 +103,7 @@ pub struct Nic {
     parser: Parser,
     neighbours: Neighbours,
     mode: Mode,
+    capture: Option<Capture>,
     /// Rungs that were refused, and why.
     pub refused: Vec<String>,
 }
@@ -183,6 +185,7 @@ impl Nic {
             parser: Parser::default(),
             neighbours,
             mode: opened.mode,
+            capture: None,
             refused,
         })
     }
@@ -195,6 +198,11 @@ impl Nic {
     /// Whether the frames lie on huge pages.
     pub fn on_huge_pages(&self) -> bool {
         self.shared.umem.pages() == Pages::Huge
+    }
+
+    /// Captures what passes the queues and the kernel's sockets beside them. Before the first port.
+    pub fn set_capture(&mut self, capture: Capture) {
+        self.capture = Some(capture);
     }
 
     /// A port at `address`, which must be one of the destinations. The first one that receives is the
@@ -230,13 +238,18 @@ impl Nic {
         if receives && !self.shared.destinations.contains(&local) {
             return Err(XdpError::NotADestination(local));
         }
+        let tap = self.capture.as_ref().map(|capture| {
+            let name = format!("{}-kernel", self.shared.interface.name);
+            capture.tap(&name, "kernel's sockets beside the queues; headers made up")
+        });
+        let socket = CapturedPort::new(socket, tap);
         XdpPort::new(self.shared.clone(), local, socket, receives, ttl)
     }
 
     /// The duties: receive before the agents that read, transmit behind those that write, and one for
     /// a thread that has time. No port can be made afterwards.
     pub fn start(self) -> Duties {
-        let Nic { shared, rx, mut tx, others, link, parser, neighbours, .. } = self;
+        let Nic { shared, rx, mut tx, others, link, parser, neighbours, capture, .. } = self;
         let counters = Arc::new(NicCounters::default());
         let mut plan = shared.plan();
         plan.started = true;
@@ -246,8 +259,16 @@ impl Nic {
         plan.spare.drain(..).for_each(|frame| tx.cancel(frame));
         drop(plan);
         lanes.sort_by_key(|lane| lane.urgency);
-        let receive = Receive { rx, endpoints, parser, link, counters: counters.clone(), others };
-        let transmit = Transmit { tx, lanes, counters: counters.clone() };
+        // The two duties may stand on two threads: each has a tap of its own.
+        let tap = || {
+            let name = &shared.interface.name;
+            capture.as_ref().map(|capture| capture.tap(name, "AF_XDP queues"))
+        };
+        let (received, sent) = (tap(), tap());
+        let counted = counters.clone();
+        let receive =
+            Receive { rx, endpoints, parser, link, counters: counted, others, tap: received };
+        let transmit = Transmit { tx, lanes, counters: counters.clone(), tap: sent };
         let park_fds = kernel.iter().map(|(fd, _)| *fd).collect();
         let errand = Errand { shared, neighbours, kernel, next_refresh: Nanos(0) };
         Duties { receive, transmit, errand, park_fds, counters }
@@ -327,17 +348,22 @@ pub struct Receive {
     rx: Vec<Rx>,
     #[expect(dead_code, reason = "keeps the sockets of the other queues")]
     others: Vec<Tx>,
+    tap: Option<Tap>,
 }
 
 impl Receive {
-    fn deliver(&mut self, queue: usize) -> usize {
-        let Receive { endpoints, parser, counters, rx, .. } = self;
+    fn deliver(&mut self, queue: usize, now: Nanos) -> usize {
+        let Receive { endpoints, parser, counters, rx, tap, .. } = self;
         let rx = &mut rx[queue];
         let mut taken = 0;
         while taken < BURST {
             let Some(frame) = rx.take() else { break };
             taken += 1;
             let bytes = rx.data(&frame);
+            // Before it is judged: what is refused is what an operator looks for.
+            if let Some(tap) = tap {
+                tap.frame(Direction::Received, bytes, now);
+            }
             let datagram = match parser.parse(bytes) {
                 Ok(datagram) => datagram,
                 Err(refused) => {
@@ -376,7 +402,7 @@ impl Agent for Receive {
         "nic_receive"
     }
 
-    fn duty_cycle(&mut self, _now: Nanos) -> usize {
+    fn duty_cycle(&mut self, now: Nanos) -> usize {
         for endpoint in &mut self.endpoints {
             while let Some((frame, queue)) = endpoint.emptied.pop() {
                 self.rx[usize::from(queue)].release(frame);
@@ -384,7 +410,7 @@ impl Agent for Receive {
         }
         let mut taken = 0;
         for queue in 0..self.rx.len() {
-            taken += self.deliver(queue);
+            taken += self.deliver(queue, now);
             self.rx[queue].publish();
         }
         taken
@@ -401,6 +427,7 @@ pub struct Transmit {
     lanes: Vec<TransmitLane>,
     tx: Tx,
     counters: Arc<NicCounters>,
+    tap: Option<Tap>,
 }
 
 impl Agent for Transmit {
@@ -408,13 +435,16 @@ impl Agent for Transmit {
         "nic_transmit"
     }
 
-    fn duty_cycle(&mut self, _now: Nanos) -> usize {
-        let Transmit { lanes, tx, counters } = self;
+    fn duty_cycle(&mut self, now: Nanos) -> usize {
+        let Transmit { lanes, tx, counters, tap } = self;
         let mut sent = 0;
         for lane in lanes.iter_mut() {
-            while let Some((frame, length)) = lane.written.pop() {
+            while let Some((mut frame, length)) = lane.written.pop() {
                 sent += 1;
                 lane.owed += 1;
+                if let Some(tap) = tap {
+                    tap.frame(Direction::Sent, &tx.buffer(&mut frame)[..usize::from(length)], now);
+                }
                 if tx.commit(frame, usize::from(length)).is_err() {
                     counters.frames_too_long.add(1);
                 }

@@ -90,6 +90,7 @@ fn options() -> Options {
         segment_bytes: 24 << 20,
         hot_segments_max: 3,
         genesis,
+        capture: None,
         slow: Some((SLOW, Rate { per_second: 1_000, burst: 8 })),
         closed: Some(CLOSED),
     }

@@ -31,6 +31,9 @@ pub struct RawClient {
     pub keys: Option<PacketKeys>,
     /// Next client sequence, kept by [`RawClient::send`].
     pub next: u64,
+    /// Every datagram sent, and every one received.
+    pub sent: Vec<Vec<u8>>,
+    pub heard: Vec<Vec<u8>>,
     /// Everything received and not taken yet.
     pub inbox: Vec<Received>,
     /// Whole datagrams of what is in `inbox`, tag included.
@@ -51,12 +54,15 @@ impl RawClient {
             token: Token::BLANK,
             keys: None,
             next: 1,
+            sent: Vec::new(),
+            heard: Vec::new(),
             inbox: Vec::new(),
             raw: Vec::new(),
         }
     }
 
     pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.sent.push(bytes.to_vec());
         self.port.send(self.gateway, |out| {
             out[..bytes.len()].copy_from_slice(bytes);
             bytes.len()
@@ -196,9 +202,11 @@ impl RawClient {
     /// Takes what has arrived into the inbox.
     pub fn receive(&mut self) {
         let (keys, inbox, raw) = (self.keys, &mut self.inbox, &mut self.raw);
+        let heard = &mut self.heard;
         loop {
             let count = self.port.receive(|datagram, from| {
                 assert_eq!(from, GATEWAY);
+                heard.push(datagram.to_vec());
                 raw.push(datagram.to_vec());
                 inbox.push(read(datagram, &keys));
             });

@@ -14,7 +14,8 @@ use rialto::exchange::command::{Command, kind};
 use rialto::exchange::event::Event;
 use rialto::exchange::genesis::*;
 use rialto::gateway::*;
-use rialto::net::{MemoryNetwork, MemoryPort};
+use rialto::net::capture::{Capture, CycleStart};
+use rialto::net::{CapturedPort, MemoryNetwork, MemoryPort};
 use rialto::publisher::{Publisher, PublisherConfig, Released};
 use rialto::ring::ring;
 use rialto::sequencer::{Inbound, InboundOptions, Outbound};
@@ -24,6 +25,9 @@ use rialto::types::*;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Port of the agents, captured when the options say so.
+type Port = CapturedPort<MemoryPort>;
 
 pub const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 9_000);
 /// Key of the challenges.
@@ -47,6 +51,8 @@ pub struct Options {
     pub hot_segments_max: usize,
     /// The day, for so many sessions.
     pub genesis: fn(usize) -> Genesis,
+    /// Capture of all ports.
+    pub capture: Option<Capture>,
     /// A session with a rate of its own.
     pub slow: Option<(usize, Rate)>,
     /// A session whose user is closed.
@@ -64,6 +70,7 @@ impl Default for Options {
             segment_bytes: 4 << 20,
             hot_segments_max: 8,
             genesis,
+            capture: None,
             slow: None,
             closed: None,
         }
@@ -134,12 +141,12 @@ pub struct Venue {
     pub genesis: Genesis,
     pub board: Arc<SessionBoard>,
     pub status: Arc<EngineStatus>,
-    pub ingress: Ingress<MemoryPort>,
-    pub egress: Egress<MemoryPort, ManualClock>,
-    pub replayer: Replayer<MemoryPort>,
+    pub ingress: Ingress<Port>,
+    pub egress: Egress<Port, ManualClock>,
+    pub replayer: Replayer<Port>,
     pub inbound: Inbound,
     pub engine: Engine,
-    pub publisher: Publisher<MemoryPort>,
+    pub publisher: Publisher<Port>,
     pub timer: Timer,
     pub archiver: Archiver,
     pub preparer: Preparer,
@@ -257,7 +264,8 @@ impl Venue {
                 open: options.closed != Some(i),
             })
             .collect();
-        let port = network.bind(GATEWAY).unwrap();
+        let tap = |name| options.capture.as_ref().map(|capture| capture.tap(name, "memory"));
+        let port = CapturedPort::new(network.bind(GATEWAY).unwrap(), tap("gateway"));
         let mut egress = Egress::new(
             &config,
             port.try_clone().unwrap(),
@@ -294,6 +302,7 @@ impl Venue {
             midnight: MIDNIGHT,
         };
         let feed_port = network.multicast_sender(*GATEWAY.ip()).unwrap();
+        let feed_port = CapturedPort::new(feed_port, tap("feed"));
         let mut publisher =
             Publisher::new(publisher_config, feed_port, None, events, Released::in_memory())
                 .unwrap();
@@ -334,6 +343,7 @@ impl Venue {
     /// One duty cycle of every agent of the order path, in flow order, at the present time.
     pub fn cycle(&mut self) -> usize {
         let now = self.now();
+        CycleStart.duty_cycle(now);
         let mut done = self.ingress.duty_cycle(now);
         if self.sequencing {
             done += self.timer.duty_cycle(now);
