@@ -57,5 +57,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     say!("    disk    {:>9}  event log", size(s.event_log));
     say!("    memory  {:>9}  hot tier of both logs (shared memory)", size(s.hot_tier));
     say!("    memory  {:>9}  orders, price pages and indices", size(s.tables));
+    if let Some(capture) = &config.capture {
+        let most = capture.file_bytes_max * capture.files_max as u64;
+        say!("    disk    {:>9}  files of the capture at most", size(most));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "planted-bugs")]
 mod bugs;
 mod audit;
+mod capture;
 mod config;
 mod configure;
 mod demo;
@@ -52,6 +53,7 @@ enum Command {
     Void(void::Arguments),
     Doctor(doctor::Arguments),
     Configure(configure::Arguments),
+    Capture(capture::Arguments),
     Completions(man::CompletionArguments),
     #[command(hide = true)]
     Man(man::ManArguments),
@@ -80,6 +82,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Void(a) => void::run(a),
         Command::Doctor(a) => doctor::run(a),
         Command::Configure(a) => configure::run(a),
+        Command::Capture(a) => capture::run(a),
         Command::Completions(a) => man::completions(a),
         Command::Man(a) => man::man(a),
         Command::Mirror(a) => mirror::run(a),

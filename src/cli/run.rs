@@ -6,10 +6,11 @@ use super::text::{grouped, say, size};
 use anyhow::Context;
 use clap::Args;
 use rialto::clock::{Clock, SystemClock};
-use rialto::config::{Config, DayEnd, SandboxWish};
+use rialto::config::{CaptureConfig, Config, ConfigError, DayEnd, SandboxWish};
 use rialto::counters::CounterSet;
 use rialto::exchange::command::Mode;
 use rialto::host::sandbox::{Layer, Sandbox, attempts};
+use rialto::net::capture::CaptureCounters;
 use rialto::store::{FileStorage, LogIndex, Medium, files};
 use rialto::topology::{Next, StartError, Venue, next_day, rehearse};
 use rialto::types::Nanos;
@@ -29,6 +30,7 @@ use std::time::Duration;
 #[command(after_help = "Examples:
   rialto run --config rialto.toml
   rialto run --config /etc/rialto/rialto.toml &
+  rialto run --pcap /var/tmp/capture         and all that it receives and sends is there to look at
   cat data/*/status.json                     where it stands, rewritten every 200 ms")]
 pub struct Arguments {
     /// Configuration file
@@ -37,6 +39,9 @@ pub struct Arguments {
     /// Drop this share of received datagrams, parts per million (to test clients)
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=900_000))]
     loss_ppm: u32,
+    /// Capture what is received and sent, from the start, as pcapng files in this directory
+    #[arg(long, value_name = "DIR")]
+    pcap: Option<PathBuf>,
     /// End with the day, by exit code 10, for a service manager that starts the next one: the venue
     /// can then give its privileges away although the configuration has further days
     #[arg(long)]
@@ -53,8 +58,7 @@ const NEXT_DAY: u8 = 10;
 const STATUS_INTERVAL: Duration = Duration::from_millis(200);
 
 pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
-    let mut config = Config::load(&a.config)?;
-    config.loss_ppm = a.loss_ppm;
+    let mut config = load(&a)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, stop.clone()).context("handle signals")?;
@@ -89,6 +93,17 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(NEXT_DAY));
         }
     }
+}
+
+/// The configuration, with what the command line says otherwise.
+fn load(a: &Arguments) -> Result<Config, ConfigError> {
+    let mut config = Config::load(&a.config)?;
+    config.loss_ppm = a.loss_ppm;
+    if let Some(dir) = &a.pcap {
+        let known = config.capture.take().unwrap_or(CaptureConfig::new(PathBuf::new()));
+        config.capture = Some(CaptureConfig { directory: dir.clone(), on: true, ..known });
+    }
+    Ok(config)
 }
 
 /// What lasts longer than a day.
@@ -164,7 +179,7 @@ fn open(
             if !waiting {
                 waiting = true;
                 say!("waiting for day {}, which begins in {}", plan.name(), hours(until, &clock));
-                let said = Config::load(&a.config).map_err(anyhow::Error::from);
+                let said = load(a).map_err(anyhow::Error::from);
                 if let Err(error) = said.and_then(|c| Ok(rehearse(&c, &files(), clock.now())?)) {
                     tell(format!("as it is now, the day could not begin: {error:#}"));
                 }
@@ -172,11 +187,11 @@ fn open(
             std::thread::sleep(STATUS_INTERVAL);
             continue;
         }
-        let begun = match (first && !waiting, Config::load(&a.config)) {
+        let begun = match (first && !waiting, load(a)) {
             (true, _) => Venue::start_in(config, clock, sandbox).map_err(anyhow::Error::from),
             (false, Err(error)) => Err(error.into()),
             (false, Ok(read)) => {
-                *config = Config { loss_ppm: a.loss_ppm, ..read };
+                *config = read;
                 match Venue::start_in(config, clock, sandbox) {
                     Ok(venue) => Ok(venue),
                     Err(error @ StartError::Carry { .. }) => Err(error.into()),
@@ -237,8 +252,18 @@ fn serve(
     let last = status(config, &venue, &scheduling, (&run.sandbox, &run.shadows), state);
     run.shadows.none();
     let (day, data) = (day_name(&venue), config.data.display());
+    let capture = venue.capture();
     // A panic of an agent is told with its name; the exit code says so too.
-    let archived = if ended { venue.end()? } else { venue.stop()? };
+    let archived = if ended { venue.end() } else { venue.stop() };
+    if let (Some(counters), Some(wish)) = (capture, &config.capture) {
+        say!(
+            "capture: {} frames written to {}, {} lacking",
+            grouped(counters.written()),
+            wish.directory.display(),
+            grouped(counters.lacking())
+        );
+    }
+    let archived = archived?;
     run.alarms.status(write_status(&file, &last));
     if ended && !archived {
         anyhow::bail!(
@@ -355,6 +380,8 @@ struct Alarms {
     /// Agents told of that cannot read a log.
     unreadable: Vec<&'static str>,
     status: bool,
+    capture_error: bool,
+    capture_lacks: bool,
 }
 
 impl Alarms {
@@ -364,6 +391,21 @@ impl Alarms {
             && let Err(error) = written
         {
             tracing::error!("the status file stands still: {error:#}; trying on");
+        }
+    }
+
+    /// A capture that lacks frames is no matter of trading, but whoever reads it must know.
+    fn capture(&mut self, capture: &CaptureCounters) {
+        if begins(&mut self.capture_error, capture.error().is_some()) {
+            let why = std::io::Error::from_raw_os_error(capture.error().unwrap_or(0));
+            tracing::error!("the capture cannot write: {why}; trying on, frames are lacking");
+        }
+        if begins(&mut self.capture_lacks, capture.lacking() > 0) {
+            tracing::warn!(
+                "the capture lacks frames, {} so far: its writer is slower than what passes; \
+                 frames_dropped and frames_unwritten in status.json go on counting",
+                grouped(capture.lacking())
+            );
         }
     }
 
@@ -395,6 +437,9 @@ impl Alarms {
                     "the venue is halted: {percent} percent of the hot tier are not archived"
                 ),
             }
+        }
+        if let Some(capture) = venue.capture() {
+            self.capture(&capture);
         }
         for agent in unreadable(&venue.counters) {
             if !self.unreadable.contains(&agent) {

@@ -85,6 +85,7 @@ pub(super) fn status(
     let layer = |(name, layer): &(&str, &Layer)| ((*name).to_string(), layer.text().into());
     let layers: Map<String, Value> = layers.iter().map(layer).collect();
     let sandbox = sandbox.is_wanted().then_some(layers);
+    let capture = venue.capture().map(|c| json!({ "on": c.is_on(), "error": c.error() }));
     let (hashed, state_hash) = venue.status.state_hash();
     json!({
         "state": state,
@@ -98,6 +99,7 @@ pub(super) fn status(
         "state_hash": { "command": hashed.0, "hash": format!("{state_hash:016x}") },
         "snapshot": shadows.status(),
         "sandbox": sandbox,
+        "capture": capture,
         "feed_next": venue.released.get() + 1,
         "command_log": log(LogIndex::Command),
         "event_log": log(LogIndex::Event),

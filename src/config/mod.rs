@@ -252,6 +252,29 @@ pub struct NetworkConfig {
     pub busy_poll: bool,
 }
 
+/// Capture of what is received and sent (`net::capture`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CaptureConfig {
+    /// Directory of the files.
+    pub directory: PathBuf,
+    /// Bytes of a file at most.
+    pub file_bytes_max: u64,
+    /// Files kept; the oldest goes first.
+    pub files_max: usize,
+    /// Memory of each tap, bytes.
+    pub ring_bytes: usize,
+    /// Switched on from the start.
+    pub on: bool,
+}
+
+impl CaptureConfig {
+    /// Into `directory`, with the default bounds: 16 files of 64 MiB. Switched off.
+    pub fn new(directory: PathBuf) -> CaptureConfig {
+        let (file_bytes_max, ring_bytes) = (64 << 20, 4 << 20);
+        CaptureConfig { directory, file_bytes_max, files_max: 16, ring_bytes, on: false }
+    }
+}
+
 /// Whether the running venue gives its privileges away (`host::sandbox`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SandboxWish {
@@ -325,6 +348,8 @@ pub struct Config {
     pub host: HostConfig,
     /// The way that datagrams take.
     pub network: NetworkConfig,
+    /// Capture; `None` = there is none, and it cannot be switched on.
+    pub capture: Option<CaptureConfig>,
     /// Symbols; locate = index + 1.
     pub symbols: Vec<SymbolSpec>,
     /// Firms.

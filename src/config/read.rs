@@ -35,6 +35,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     let gateway = root.table("gateway");
     let feed = root.table("feed");
     let network = root.table("network");
+    let capture = root.table("capture");
     let snapshot = root.table("snapshot");
     let threads = root.tables("thread");
     let host = root.table("host");
@@ -61,6 +62,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
         });
     }
     let network = read_network(network, gateway.as_ref().zip(feed.as_ref()), faults);
+    let capture = read_capture(base, capture, faults);
     let snapshot_every_seconds = read_snapshot(snapshot, faults);
     let observe = read_observe(observe, faults);
     let threads = read_threads(threads, faults);
@@ -93,6 +95,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
         threads,
         observe,
         host: host?,
+        capture,
         symbols,
         firms,
         accounts,
@@ -290,6 +293,29 @@ fn read_feed(table: Table, faults: &mut Faults) -> Option<FeedConfig> {
         repair: repair?,
         repair_bytes_per_second: rate?,
         ttl: ttl? as u8,
+    })
+}
+
+/// Without the table there is no capture; with it, `directory` is required.
+fn read_capture(base: &Path, table: Table, faults: &mut Faults) -> Option<CaptureConfig> {
+    if table.is_empty() {
+        return None;
+    }
+    let mut s = Section::new("capture", table);
+    let directory = s.text_with("directory", None, "must name a directory", |t| {
+        (!t.is_empty()).then(|| base.join(t))
+    });
+    let default = CaptureConfig::new(PathBuf::new());
+    let mib = |bytes: u64| Some(bytes >> 20);
+    let file = s.number("file_mib", mib(default.file_bytes_max), 1..=65_536, "MiB per file");
+    let files = s.number("files_max", Some(default.files_max as u64), 1..=10_000, "files");
+    let ring = s.number("ring_mib", mib(default.ring_bytes as u64), 1..=1_024, "MiB per tap");
+    s.finish(faults);
+    Some(CaptureConfig {
+        file_bytes_max: file? << 20,
+        files_max: files? as usize,
+        ring_bytes: (ring? as usize) << 20,
+        ..CaptureConfig::new(directory?)
     })
 }
 

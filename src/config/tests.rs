@@ -67,6 +67,31 @@ fn hours_of_a_day() {
 }
 
 #[test]
+fn a_capture_is_there_when_it_has_a_directory() {
+    let capture = |keys: &str| {
+        Config::parse(Path::new("dir/x.toml"), &format!("{GOOD}{keys}"))
+            .map(|c| c.capture)
+            .map_err(|e| e.to_string())
+    };
+    assert_eq!(capture("").unwrap(), None);
+    let plain = capture("[capture]\ndirectory = \"pcap\"").unwrap().unwrap();
+    assert_eq!(plain, CaptureConfig::new(PathBuf::from("dir/pcap")));
+    assert!(!plain.on);
+    let keys = "directory = \"/pcap\"\nfile_mib = 1\nfiles_max = 2\nring_mib = 3";
+    let full = capture(&format!("[capture]\n{keys}")).unwrap().unwrap();
+    assert_eq!((full.file_bytes_max, full.files_max, full.ring_bytes), (1 << 20, 2, 3 << 20));
+    for (keys, why) in [
+        ("files_max = 3", "capture.directory: is missing"),
+        ("directory = \"\"", "capture.directory = \"\": must name a directory"),
+        ("directory = \"d\"\nfiles_max = 0", "capture.files_max = 0: must be"),
+        ("directory = \"d\"\non = true", "capture.on: is not a key here"),
+    ] {
+        let error = capture(&format!("[capture]\n{keys}")).unwrap_err();
+        assert!(error.contains(why), "{keys}: {error}");
+    }
+}
+
+#[test]
 fn the_host_of_a_venue() {
     let thread = "[[thread]]\nagents = [\"ingress\", \"sequencer\", \"engine\", \"publisher\", \
                   \"egress\", \"timer\", \"replayer\", \"retransmitter\"]\ncpu = 2\n[[thread]]\nagents = \

@@ -4,8 +4,9 @@ use super::{Ports, StartError, Surroundings};
 use crate::clock::SystemClock;
 use crate::config::{Config, HotTier};
 use crate::gateway::Entropy;
+use crate::net::capture::Capture;
 use crate::net::xdp::{Nic, NicConfig, Path as NetworkPath, XdpError};
-use crate::net::{AnyPort, LossyPort, UdpPort, XdpPort};
+use crate::net::{AnyPort, CapturedPort, LossyPort, UdpPort, XdpPort};
 use crate::store::{files, memory_free_bytes};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,9 @@ const AUTO_HOT_SEGMENTS: u64 = 4;
 pub(super) fn surroundings(
     config: &Config,
     clock: SystemClock,
+    capture: Option<&Capture>,
 ) -> Result<(Surroundings<SystemClock>, Way), StartError> {
-    let (ports, way) = Ports::open(config)?;
+    let (ports, way) = Ports::open(config, capture)?;
     let entropy =
         Entropy::system().map_err(|cause| StartError::Host { what: "random numbers", cause })?;
     Ok((Surroundings { clock, storage: files(), hot: hot_tier(config), ports, entropy }, way))
@@ -54,11 +56,11 @@ pub fn hot_place(config: &Config) -> PathBuf {
 
 impl Ports {
     /// Ports by the best way that the configuration allows and the host can.
-    fn open(config: &Config) -> Result<(Ports, Way), StartError> {
+    fn open(config: &Config, capture: Option<&Capture>) -> Result<(Ports, Way), StartError> {
         let wish = config.network.path;
         let mut why = Vec::new();
         if !wish.modes().is_empty() {
-            match Ports::on_nic(config) {
+            match Ports::on_nic(config, capture) {
                 Ok((ports, nic)) => {
                     why.clone_from(&nic.refused);
                     return Ok((ports, Way { path: nic.path(), why, nic: Some(nic) }));
@@ -69,10 +71,10 @@ impl Ports {
                 Err(cause) => why.push(format!("no AF_XDP: {cause}")),
             }
         }
-        Ok((Ports::bind(config)?, Way { path: NetworkPath::Udp, why, nic: None }))
+        Ok((Ports::bind(config, capture)?, Way { path: NetworkPath::Udp, why, nic: None }))
     }
 
-    fn on_nic(config: &Config) -> Result<(Ports, Nic), XdpError> {
+    fn on_nic(config: &Config, capture: Option<&Capture>) -> Result<(Ports, Nic), XdpError> {
         let (network, feed) = (&config.network, &config.feed);
         let interface = match &network.interface {
             Some(name) => name.clone(),
@@ -85,6 +87,9 @@ impl Ports {
             destinations: vec![config.gateway.listen, feed.repair],
             busy_poll: network.busy_poll,
         })?;
+        if let Some(capture) = capture {
+            nic.set_capture(capture.clone());
+        }
         let lossy = |port: XdpPort, seed: u64| match config.loss_ppm {
             0 => AnyPort::Xdp(Box::new(port)),
             ppm => AnyPort::LossyXdp(Box::new(LossyPort::new(port, seed, ppm))),
@@ -96,14 +101,23 @@ impl Ports {
     }
 
     /// Sockets at the addresses that the configuration names.
-    pub fn bind(config: &Config) -> Result<Ports, StartError> {
-        let lossy = |port: UdpPort, seed: u64| match config.loss_ppm {
-            0 => AnyPort::Udp(port),
-            ppm => AnyPort::Lossy(LossyPort::new(port, seed, ppm)),
+    fn bind(config: &Config, capture: Option<&Capture>) -> Result<Ports, StartError> {
+        let captured = |port: UdpPort, name: &str, seed: Option<u64>| {
+            let loss = seed.map(|seed| (seed, config.loss_ppm)).filter(|(_, ppm)| *ppm > 0);
+            let tap = capture.map(|capture| capture.tap(name, "kernel's socket; headers made up"));
+            match (tap, loss) {
+                (None, None) => AnyPort::Udp(port),
+                (None, Some((seed, ppm))) => AnyPort::Lossy(LossyPort::new(port, seed, ppm)),
+                (tap, None) => AnyPort::Captured(Box::new(CapturedPort::new(port, tap))),
+                (tap, Some((seed, ppm))) => {
+                    let port = CapturedPort::new(port, tap);
+                    AnyPort::LossyCaptured(Box::new(LossyPort::new(port, seed, ppm)))
+                }
+            }
         };
-        let bind = |what, address, seed| {
+        let bind = |what, name, address, seed| {
             UdpPort::bind(address)
-                .map(|port| lossy(port, seed))
+                .map(|port| captured(port, name, Some(seed)))
                 .map_err(|cause| StartError::Address { what, address, cause })
         };
         let feed = &config.feed;
@@ -113,9 +127,9 @@ impl Ports {
                 StartError::Address { what: "feed.interface", address, cause }
             })?;
         Ok(Ports {
-            gateway: bind("gateway.listen", config.gateway.listen, 11)?,
-            feed: AnyPort::Udp(multicast),
-            repair: bind("feed.repair", feed.repair, 12)?,
+            gateway: bind("gateway.listen", "gateway", config.gateway.listen, 11)?,
+            feed: captured(multicast, "feed", None),
+            repair: bind("feed.repair", "repair", feed.repair, 12)?,
         })
     }
 }

@@ -7,6 +7,7 @@
 
 mod assemble;
 mod calendar;
+mod capture;
 mod carry;
 mod day;
 mod error;
@@ -33,10 +34,12 @@ use crate::counters::{CounterSet, Distribution};
 use crate::host::Live;
 use crate::host::realtime::{Locked, isolated, lock_memory};
 use crate::host::sandbox::Sandbox;
+use crate::net::capture::{CaptureCounters, CycleStart};
 use crate::net::xdp::{Duties, Nic, Path};
 use crate::publisher::Released;
 use crate::store::{Control, Day};
 use crate::types::Nanos;
+use capture::Recorder;
 use place::{COLD_PARK_NS, PATIENT, Placement, Waiting, thread_name};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +67,7 @@ pub struct Venue {
     pub host_notes: Vec<String>,
     /// Memory that stays in memory.
     pub memory_locked: Locked,
+    recorder: Option<Recorder>,
 }
 
 /// Locks the process' memory as the configuration wishes; what could not be is a note, or no start.
@@ -101,16 +105,20 @@ impl Venue {
         clock: SystemClock,
         sandbox: &mut Sandbox,
     ) -> Result<Venue, StartError> {
-        let (surroundings, way) = host::surroundings(config, clock)?;
+        let capture = capture::capture(config);
+        let (surroundings, way) = host::surroundings(config, clock, capture.as_ref())?;
         let mut assembly = assemble(config, surroundings)?;
         // Behind the assembly: each of its ports has its lanes by now.
         let mut duties = way.nic.map(Nic::start);
+        let writer = capture::writer(config, capture)?;
         let mut placement = Placement::of(config, &isolated(&Live::host()));
         let memory_locked = lock(config, &mut placement.notes)?;
         let raised = placement.raise();
         // Threads inherit what their maker has given up.
         let hot = assembly.day.hot_dir();
-        sandbox.before_threads(&[&config.data, hot.parent().unwrap_or(hot)])?;
+        let mut dirs = vec![config.data.as_path(), hot.parent().unwrap_or(hot)];
+        dirs.extend(config.capture.as_ref().map(|capture| capture.directory.as_path()));
+        sandbox.before_threads(&dirs)?;
         let stop = Arc::new(AtomicBool::new(false));
         let gate = Arc::new(Gate::default());
         let plain = || RunnerOptions {
@@ -128,6 +136,10 @@ impl Venue {
             let handle = Runner::spawn("rialto-preparer", vec![Box::new(preparer)], plain())
                 .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
             runners.push(handle);
+        }
+        let recorder = writer.map(|writer| Recorder::start(writer, plain())).transpose()?;
+        if let Some(recorder) = &recorder {
+            assembly.counters.push(recorder.counters.clone());
         }
         let (mut receive, mut transmit) = (None, None);
         if let Some(Duties { receive: r, transmit: t, errand, park_fds, counters }) = duties.take()
@@ -152,6 +164,9 @@ impl Venue {
                 ..plain()
             };
             let mut placed: Vec<Box<dyn Agent + Send>> = Vec::new();
+            if recorder.is_some() {
+                placed.push(Box::new(CycleStart));
+            }
             let has = |name| thread.agents.contains(&name);
             // Frames come in before the first who reads them, and leave behind the last who writes.
             if let Some(receive) = receive.take_if(|_| has(AgentName::Ingress)) {
@@ -179,6 +194,9 @@ impl Venue {
         gate.open();
         if let Err(error) = filtered {
             crate::agent::join_all(runners).ok(); // the first error is the one to tell
+            if let Some(recorder) = recorder {
+                recorder.end();
+            }
             return Err(error.into());
         }
         Ok(Venue {
@@ -194,6 +212,7 @@ impl Venue {
             path_refusals: way.why,
             host_notes: placement.notes,
             memory_locked,
+            recorder,
         })
     }
 
@@ -205,6 +224,11 @@ impl Venue {
     /// Threads, for their counters.
     pub fn runners(&self) -> &[RunnerHandle] {
         &self.runners
+    }
+
+    /// Counters of the capture, if there is one.
+    pub fn capture(&self) -> Option<Arc<CaptureCounters>> {
+        self.recorder.as_ref().map(|recorder| recorder.counters.clone())
     }
 
     /// The control page: marks of both logs.
@@ -232,7 +256,11 @@ impl Venue {
 
     fn close(self, end: bool) -> Result<bool, AgentPanic> {
         self.stop.store(true, Ordering::Release);
-        crate::agent::join_all(self.runners)?;
+        let joined = crate::agent::join_all(self.runners);
+        if let Some(recorder) = self.recorder {
+            recorder.end();
+        }
+        joined?;
         let over = self.status.day_over().filter(|_| end).map(|_| self.status.state_hash().1);
         match close_day(self.day, over) {
             Ok(true) => return Ok(true),
