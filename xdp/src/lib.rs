@@ -74,8 +74,8 @@
 //! * Closing is asynchronous: for some milliseconds a new bind says EBUSY. [`Socket::bind`] and
 //!   [`Program::attach`] try again for 100 ms.
 //! * `tcpdump` does not see frames that were redirected to a socket.
-//! * Two interfaces of a veth pair leave UDP checksums unfinished: see
-//!   [`packet::Parser::verify_udp_checksum`].
+//! * Two interfaces of a veth pair leave UDP checksums unfinished, and no NIC is bound to drop wrong
+//!   ones: see [`packet::Parser::verify_udp_checksum`].
 //! * A NIC that strips VLAN tags hides them from the program: `ethtool -K IF rxvlan off`.
 //! * Multicast: the program takes a group's datagrams, but joining (IGMP, and the NIC's filter) is
 //!   the kernel's: keep an ordinary socket that joined the group open.

@@ -1,5 +1,6 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::checksum::{fold, pseudo_header};
 use super::*;
 
 const OWN: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
@@ -78,6 +79,24 @@ fn a_sum_of_zero_is_written_as_ffff() {
     });
     let bytes = frame(None, UdpChecksum::Full, &zero.expect("one of them").to_be_bytes());
     assert!(STRICT.parse(&bytes).is_ok());
+}
+
+/// As a kernel leaves it on veth (CHECKSUM_PARTIAL): the pseudo header's sum, not complemented.
+#[test]
+fn an_unfinished_sum_passes_and_any_other_wrong_one_does_not() {
+    let mut bytes = frame(None, UdpChecksum::Full, b"payload");
+    let pseudo = fold(pseudo_header(&bytes[26..34], 15));
+    let finished = u16::from_be_bytes([bytes[40], bytes[41]]);
+    let mut accepted = Vec::new();
+    for given in 0..=u16::MAX {
+        bytes[40..42].copy_from_slice(&given.to_be_bytes());
+        if STRICT.parse(&bytes).is_ok() {
+            accepted.push(given);
+        }
+    }
+    let mut expected = vec![0, pseudo, finished];
+    expected.sort_unstable();
+    assert_eq!(accepted, expected);
 }
 
 #[test]
