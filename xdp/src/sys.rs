@@ -191,10 +191,14 @@ pub(crate) fn has_capability(bit: u32) -> bool {
     bits.is_none_or(|bits| bits & (1 << bit) != 0)
 }
 
-/// Does `attempt` again while it fails with EBUSY, up to about 100 ms: the kernel finishes the
-/// closing of a socket or link some milliseconds after `close` returned (about 10 on 6.18).
+/// Tries of [`retry_busy`], 2 ms apart. The kernel finishes the closing of a socket or link after
+/// `close` returned: 10 ms later on an idle machine (6.18), but 100 ms were too few for a start right
+/// behind the death of a process on a machine with more to do than CPUs.
+const BUSY_TRIES: usize = 1_000;
+
+/// Does `attempt` again while it fails with EBUSY, up to about two seconds.
 pub(crate) fn retry_busy<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    for _ in 0..50 {
+    for _ in 0..BUSY_TRIES {
         match attempt() {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                 std::thread::sleep(Duration::from_millis(2));
