@@ -21,7 +21,8 @@ use crate::net::port::{BURST, Port};
 use crate::types::Nanos;
 use af_xdp::packet::{Parser, Refused};
 use af_xdp::{
-    Config, Filter, Frame, Interface, Link, Mode, Neighbours, Pages, Rx, Statistics, Tx, Umem,
+    Config, Filter, Frame, Interface, Link, MacAddress, Mode, Neighbours, Pages, Rx, Statistics,
+    Tx, Umem,
 };
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -99,6 +100,8 @@ pub struct Nic {
     tx: Tx,
     /// Transmitting halves of the other queues: their sockets must live.
     others: Vec<Tx>,
+    /// Descriptors of all sockets once more, for who asks for statistics.
+    sockets: Vec<OwnedFd>,
     link: Link,
     parser: Parser,
     neighbours: Neighbours,
@@ -122,7 +125,13 @@ counters! {
     /// What passes the NIC.
     pub struct NicCounters("nic") {
         frames_received: "frames taken from the RX rings",
-        frames_refused: "frames that are not exactly one IPv4 datagram of UDP",
+        frames_refused: "frames that are not exactly one IPv4 datagram of UDP: the sum of the next five",
+        refused_length: "lengths of IP, UDP and frame that do not agree",
+        refused_ip_checksum: "wrong sum of the IPv4 header",
+        refused_udp_checksum: "wrong sum of the UDP datagram",
+        refused_source: "senders to whom no answer can go: groups, broadcast, 0.0.0.0/8, loopback",
+        refused_shape: "frames that the program should have left to the kernel",
+        frames_for_other_hosts: "unicast datagrams to another Ethernet address than ours",
         frames_for_nobody: "frames to an address without a port",
         frames_crowded_out: "frames lost because their port does not read",
         frames_sent: "frames handed to the TX ring",
@@ -130,6 +139,26 @@ counters! {
         kicks: "system calls to send",
         kick_refusals: "kicks that the kernel refused or the device's queue could not take",
         kernel_lost: "frames that the kernel lost because we had no room (five of XDP_STATISTICS)",
+    }
+}
+
+impl NicCounters {
+    #[cold]
+    fn refused(&self, why: Refused) {
+        self.frames_refused.add(1);
+        let counter = match why {
+            Refused::Length => &self.refused_length,
+            Refused::IpChecksum => &self.refused_ip_checksum,
+            Refused::UdpChecksum => &self.refused_udp_checksum,
+            Refused::Source => &self.refused_source,
+            Refused::Short
+            | Refused::NotIpv4
+            | Refused::Vlan
+            | Refused::IpHeader
+            | Refused::Fragment
+            | Refused::NotUdp => &self.refused_shape,
+        };
+        counter.add(1);
     }
 }
 
@@ -160,6 +189,8 @@ impl Nic {
         let mut tx = txs.remove(0);
         let spare = std::iter::from_fn(|| tx.reserve()).collect();
         let neighbours = Neighbours::open(&opened.interface, 1)?;
+        let sockets = rx.iter().map(|rx| rx.as_fd().try_clone_to_owned());
+        let sockets = sockets.collect::<std::io::Result<_>>()?;
         let poll_fd = epoll(rx.iter().map(|rx| rx.as_fd().as_raw_fd()))?;
         let plan = Plan {
             endpoints: Vec::new(),
@@ -181,8 +212,9 @@ impl Nic {
             rx,
             tx,
             others: txs,
+            sockets,
             link: opened.link,
-            parser: Parser::default(),
+            parser: Parser { verify_udp_checksum: true, ..Parser::default() },
             neighbours,
             mode: opened.mode,
             capture: None,
@@ -249,7 +281,8 @@ impl Nic {
     /// The duties: receive before the agents that read, transmit behind those that write, and one for
     /// a thread that has time. No port can be made afterwards.
     pub fn start(self) -> Duties {
-        let Nic { shared, rx, mut tx, others, link, parser, neighbours, capture, .. } = self;
+        let Nic { shared, rx, mut tx, others, sockets, link, parser, neighbours, capture, .. } =
+            self;
         let counters = Arc::new(NicCounters::default());
         let mut plan = shared.plan();
         plan.started = true;
@@ -265,12 +298,21 @@ impl Nic {
             capture.as_ref().map(|capture| capture.tap(name, "AF_XDP queues"))
         };
         let (received, sent) = (tap(), tap());
-        let counted = counters.clone();
-        let receive =
-            Receive { rx, endpoints, parser, link, counters: counted, others, tap: received };
+        let receive = Receive {
+            rx,
+            endpoints,
+            parser,
+            own_mac: shared.interface.mac,
+            link,
+            counters: counters.clone(),
+            others,
+            tap: received,
+        };
         let transmit = Transmit { tx, lanes, counters: counters.clone(), tap: sent };
         let park_fds = kernel.iter().map(|(fd, _)| *fd).collect();
-        let errand = Errand { shared, neighbours, kernel, next_refresh: Nanos(0) };
+        let next_refresh = Nanos(0);
+        let told = counters.clone();
+        let errand = Errand { shared, neighbours, kernel, sockets, counters: told, next_refresh };
         Duties { receive, transmit, errand, park_fds, counters }
     }
 }
@@ -341,6 +383,7 @@ impl Plan {
 pub struct Receive {
     endpoints: Vec<Endpoint>,
     parser: Parser,
+    own_mac: MacAddress,
     counters: Arc<NicCounters>,
     /// Dropped before the sockets: from then on frames go to the kernel again.
     #[expect(dead_code, reason = "holds the program on the interface")]
@@ -353,7 +396,7 @@ pub struct Receive {
 
 impl Receive {
     fn deliver(&mut self, queue: usize, now: Nanos) -> usize {
-        let Receive { endpoints, parser, counters, rx, tap, .. } = self;
+        let Receive { endpoints, parser, own_mac, counters, rx, tap, .. } = self;
         let rx = &mut rx[queue];
         let mut taken = 0;
         while taken < BURST {
@@ -367,12 +410,17 @@ impl Receive {
             let datagram = match parser.parse(bytes) {
                 Ok(datagram) => datagram,
                 Err(refused) => {
-                    debug_assert!((refused as usize) < Refused::COUNT);
-                    counters.frames_refused.add(1);
+                    counters.refused(refused);
                     rx.release(frame);
                     continue;
                 }
             };
+            // As the kernel does for its sockets: a switch may flood, a NIC be promiscuous.
+            if datagram.destination_mac != *own_mac && !datagram.destination.ip().is_multicast() {
+                counters.frames_for_other_hosts.add(1);
+                rx.release(frame);
+                continue;
+            }
             let Some(endpoint) = endpoints.iter_mut().find(|e| e.local == datagram.destination)
             else {
                 counters.frames_for_nobody.add(1);
@@ -414,11 +462,6 @@ impl Agent for Receive {
             self.rx[queue].publish();
         }
         taken
-    }
-
-    fn housekeeping(&mut self, _now: Nanos) {
-        let lost = self.rx.iter().filter_map(|rx| rx.statistics().ok()).map(|s| lost_by(&s)).sum();
-        self.counters.kernel_lost.set(lost);
     }
 }
 
@@ -477,11 +520,15 @@ impl Agent for Transmit {
     }
 }
 
-/// What has time: who has which Ethernet address, and whether something came through the kernel.
+/// What has time: who has which Ethernet address, whether something came through the kernel, and what
+/// the kernel lost. Each costs system calls, which the duties must not make.
 pub struct Errand {
     shared: Arc<NicShared>,
     neighbours: Neighbours,
     kernel: Vec<(RawFd, Arc<AtomicBool>)>,
+    /// The queues' sockets once more, to be asked for statistics.
+    sockets: Vec<OwnedFd>,
+    counters: Arc<NicCounters>,
     next_refresh: Nanos,
 }
 
@@ -501,6 +548,11 @@ impl Agent for Errand {
             }
         }
         0
+    }
+
+    fn housekeeping(&mut self, _now: Nanos) {
+        let told = self.sockets.iter().filter_map(|fd| Statistics::read(fd.as_fd()).ok());
+        self.counters.kernel_lost.set(told.map(|s| lost_by(&s)).sum());
     }
 }
 

@@ -24,7 +24,9 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    pub(crate) fn read(fd: BorrowedFd<'_>) -> std::io::Result<Statistics> {
+    /// Of the socket `fd`, or a duplicate of its descriptor: for a thread that has time. Costs a
+    /// system call.
+    pub fn read(fd: BorrowedFd<'_>) -> std::io::Result<Statistics> {
         // SAFETY: integers only: all zeros is a value.
         let zero: libc::xdp_statistics = unsafe { std::mem::zeroed() };
         let raw = sys::get_option(fd, libc::SOL_XDP, libc::XDP_STATISTICS, zero)?;
