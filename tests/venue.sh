@@ -1,6 +1,7 @@
 # Sourced by suites that run real processes: a venue of its own per run (ports, groups, directories),
 # started, killed and ended by this shell only. Nothing stays behind, whatever happens.
 #
+#   venue_wire                          everything below over AF_XDP on a veth pair, not on loopback
 #   venue_make LEVEL SESSIONS SYMBOLS   directories and configuration
 #   exchange_start; exchange_ready; exchange_kill; exchange_stop
 #   brokers_start PROCESSES RATE; feed_start NAME [ARGUMENTS]; witnesses_stop; audit [ARGUMENTS]
@@ -14,6 +15,10 @@ exchange=""
 witnesses=()
 others=()
 mounts=()
+inside=""
+outside=""
+address=127.0.0.1
+client=127.0.0.1
 
 build() {
     if [ "$profile" = release ]; then cargo build --release --quiet; else cargo build --quiet; fi
@@ -32,6 +37,9 @@ venue_end() {
     for pid in "${mounts[@]}"; do
         umount -l "$pid" 2>/dev/null || true
     done
+    for pid in $inside $outside; do # the two hosts
+        ip netns del "$pid" 2>/dev/null || true
+    done
     if [ -n "${KEEP:-}" ]; then
         echo "kept: $venue $hot"
     else
@@ -49,6 +57,30 @@ pause_ms() { sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"; }
 
 # A seeded number below $1.
 below() { RANDOM_NUMBER=$(((RANDOM * 32768 + RANDOM) % $1)); }
+
+# Two hosts and a wire: the exchange on one of them, over AF_XDP, the witnesses on the other. Before
+# venue_make.
+venue_wire() {
+    if [ "$(id -u)" != 0 ] || ! command -v ip >/dev/null; then
+        echo "SKIPPED: needs root and ip (iproute2)" >&2
+        exit 1
+    fi
+    inside=rialto-in-$$ outside=rialto-out-$$
+    address=10.79.0.2 client=10.79.0.1
+    EXCHANGE_PREFIX="ip netns exec $inside"
+    WITNESS_PREFIX="ip netns exec $outside"
+    ip netns add "$inside"
+    ip netns add "$outside"
+    ip -n "$inside" link add w0 type veth peer name w1 netns "$outside"
+    local space link own
+    while read -r space link own; do
+        ip -n "$space" link set lo up
+        ip -n "$space" address add "$own/24" dev "$link"
+        ip -n "$space" link set "$link" up
+        ip -n "$space" route add 224.0.0.0/4 dev "$link"
+    done <<<"$inside w0 $address
+$outside w1 $client"
+}
 
 venue_make() { # level sessions symbols
     local level=$1 sessions=$2 symbols=$3 i name key
@@ -92,13 +124,15 @@ hot_segments_max = ${HOT_SEGMENTS:-16}
 every_seconds = ${SNAPSHOT_SECONDS:-15}
 
 [gateway]
-listen = \"127.0.0.1:$gateway\"
+listen = \"$address:$gateway\"
 
 [feed]
+interface = \"$address\"
 a = \"239.193.$pair.1:$line_a\"
 b = \"239.193.$pair.2:$line_b\"
-repair = \"127.0.0.1:$repair\"
+repair = \"$address:$repair\"
 repair_bytes_per_second = 50000000"
+        [ -z "$inside" ] || printf '\n[network]\npath = "af_xdp"\n'
         for ((i = 0; i < symbols; i++)); do
             printf '\n[[symbol]]\nname = "SYM%03d"\nprotection = "5.00"\n' "$i"
         done
@@ -123,11 +157,14 @@ user = \"BRK$name\"
 firm = \"F$name\"
 account = \"A$name\"
 key = \"$key\"
-allow = [\"127.0.0.1\"]
+allow = [\"$client\"]
 rate = 1000000
 burst = 1000000"
         done
     } >"$venue/rialto.toml"
+    # Who is on another host names his own interface, and takes his own sockets.
+    sed -e "s|^interface = .*|interface = \"$client\"|" -e 's|^path = .*|path = "udp"|' \
+        "$venue/rialto.toml" >"$venue/witness.toml"
     sessions_made=$sessions
     : >"$venue/kills"
     : >"$venue/exchange.out"
@@ -204,7 +241,7 @@ brokers_start() { # processes rate-of-all [arguments]
         for ((i = p; i < sessions_made; i += processes)); do
             users+=$(printf ',BRK%03d' "$i")
         done
-        "$rialto" witness broker --config "$venue/rialto.toml" --out "$venue/evidence" \
+        ${WITNESS_PREFIX:-} "$rialto" witness broker --config "$venue/witness.toml" --out "$venue/evidence" \
             --users "${users#,}" --rate $((rate / processes)) --seed $((${SEED:-1} * 100 + p)) "$@" \
             >>"$venue/witness.out" 2>&1 &
         witnesses+=($!)
@@ -214,7 +251,7 @@ brokers_start() { # processes rate-of-all [arguments]
 feed_start() { # name [arguments]
     local name=$1
     shift
-    "$rialto" witness feed --config "$venue/rialto.toml" --out "$venue/evidence" --name "$name" "$@" \
+    ${WITNESS_PREFIX:-} "$rialto" witness feed --config "$venue/witness.toml" --out "$venue/evidence" --name "$name" "$@" \
         >>"$venue/witness.out" 2>&1 &
     witnesses+=($!)
     local i

@@ -46,6 +46,9 @@ pub struct Arguments {
     /// Reports from the login on only: the day began without this broker
     #[arg(long)]
     live: bool,
+    /// A MAC on every packet
+    #[arg(long)]
+    mac: bool,
 }
 
 /// An order as its broker knows it.
@@ -154,8 +157,10 @@ fn sessions(a: &Arguments, config: &Config) -> anyhow::Result<Vec<Session>> {
         let gateways = vec![config.gateway.public];
         let mut settings = BrokerConfig::new(user, session.key, gateways);
         settings.window = a.window;
+        settings.packet_mac = a.mac;
         settings.start_at = if a.live { StartAt::Live } else { StartAt::Rebuild };
         let copies = SharedCopies::default();
+        copies.borrow_mut().with_mac(a.mac);
         let port = UdpPort::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?;
         let path = a.out.join(format!("{}.evidence", user.text()));
         sessions.push(Session {

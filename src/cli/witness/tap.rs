@@ -6,6 +6,7 @@
 use rialto::net::Port;
 use rialto::types::SessionName;
 use rialto::wire::mold::{self, Packet};
+use rialto::wire::session::PACKET_TAG_BYTES;
 use std::cell::RefCell;
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
@@ -20,6 +21,8 @@ pub struct Copies {
     name: Option<SessionName>,
     /// Number of the first entry.
     first: u64,
+    /// Each datagram with numbers ends with a packet MAC, which is none of its blocks.
+    mac: bool,
     /// CRC-32C per number, 0 = not seen (a checksum of 0 counts as 1).
     seen: Vec<u32>,
     /// Copies beyond the first of a number.
@@ -39,12 +42,19 @@ impl Copies {
     /// The stream of this name is followed from now on; another one than before numbers anew.
     pub fn follow(&mut self, name: SessionName) {
         if self.name != Some(name) {
-            let repeated = self.repeated;
-            *self = Copies { name: Some(name), repeated, ..Copies::default() };
+            let Copies { repeated, mac, .. } = *self;
+            *self = Copies { name: Some(name), repeated, mac, ..Copies::default() };
         }
     }
 
+    /// Whether datagrams end with a packet MAC; its owner checks it.
+    pub fn with_mac(&mut self, mac: bool) {
+        self.mac = mac;
+    }
+
     fn on_datagram(&mut self, bytes: &[u8]) {
+        let tag = if self.mac { PACKET_TAG_BYTES } else { 0 };
+        let Some(bytes) = bytes.get(..bytes.len().saturating_sub(tag)) else { return };
         let Ok((header, Packet::Messages(blocks))) = mold::parse(bytes) else { return };
         if header.sequence == 0 || *self.name.get_or_insert(header.session) != header.session {
             return;
@@ -164,5 +174,19 @@ mod tests {
         assert!(copies.conflicts.is_empty());
         copies.on_datagram(&packet(name, 5, &[b"FIVE"]));
         assert_eq!(copies.conflicts, [5]);
+    }
+
+    #[test]
+    fn a_packet_mac_is_no_part_of_what_is_compared() {
+        let name = SessionName::new("ALFA01A001").unwrap();
+        let mut copies = Copies::default();
+        copies.with_mac(true);
+        copies.follow(name);
+        let datagram = packet(name, 1, &[b"one"]);
+        copies.on_datagram(&[&datagram[..], &[7; 8]].concat());
+        copies.on_datagram(&[&datagram[..], &[9; 8]].concat());
+        copies.on_datagram(&[1; 7]);
+        assert!(copies.holds(1, b"one") && copies.conflicts.is_empty());
+        assert_eq!(copies.repeated, 1);
     }
 }
