@@ -1,6 +1,7 @@
 //! One integration binary; each module is a suite.
 
 mod alloc;
+mod alloc_nic;
 mod attack;
 mod audit;
 mod broker;
