@@ -4,6 +4,7 @@
 //! reference book, and says how long it took, under which conditions.
 
 mod flood;
+mod frames;
 mod host;
 mod measure;
 mod mutate;
@@ -49,6 +50,11 @@ enum Command {
     Mutate(mutate::MutateArgs),
     /// Attackers at a running venue, and what well-behaved brokers notice of them
     Flood(flood::FloodArgs),
+    /// Hostile Ethernet frames at a venue over AF_XDP: tests/frames.sh
+    Frames(frames::FramesArgs),
+    /// The other end of the TCP connection beside `frames`
+    #[command(hide = true)]
+    FramesEcho(frames::EchoArgs),
     /// One attacker of `flood`
     #[command(hide = true)]
     Attacker(flood::AttackerArgs),
@@ -118,6 +124,8 @@ fn main() -> ExitCode {
         Command::Stream(args) => write_stream(&args),
         Command::Mutate(args) => mutate::run(&args),
         Command::Flood(args) => flood::run(&args),
+        Command::Frames(args) => frames::run(&args),
+        Command::FramesEcho(args) => frames::echo(&args),
         Command::Attacker(args) => flood::attack(&args),
     };
     match done {
