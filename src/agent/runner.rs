@@ -28,10 +28,6 @@ pub const CYCLE_BUDGET_NS: u64 = 50_000;
 /// sleeps through.
 pub const PARK_NS_MAX: u64 = 1_000_000;
 
-/// A park may last this part of the time that the thread has been idle for, where that is longer than
-/// [`RunnerOptions::park_ns`]: who waits for a thread that has slept long waits a little longer.
-const PARK_PART_OF_IDLE: u64 = 16;
-
 /// How a runner runs.
 #[derive(Clone)]
 pub struct RunnerOptions {
@@ -45,10 +41,8 @@ pub struct RunnerOptions {
     pub stop: Arc<AtomicBool>,
     /// Descriptors that end a park when readable: `Port::poll_fd` of every port received on.
     pub park_fds: Vec<RawFd>,
-    /// Longest park right after work, ns; 200 us when an agent waits for the archiver.
-    pub park_ns: u64,
-    /// Longest park of a thread that has been idle for long, ns. Each wake-up takes a CPU that is
-    /// shared some microseconds, so a thread that may be late should sleep on.
+    /// Longest park, ns; 200 us when an agent waits for the archiver. Each wake-up takes some
+    /// microseconds of a CPU that is shared, so a thread that may be late should sleep on.
     pub park_ns_max: u64,
     /// A busy cycle longer than this counts as an overrun, ns.
     pub cycle_budget_ns: u64,
@@ -69,7 +63,6 @@ impl RunnerOptions {
             idle: IdleStrategy::PARK,
             stop,
             park_fds: Vec::new(),
-            park_ns: PARK_NS_MAX,
             park_ns_max: PARK_NS_MAX,
             cycle_budget_ns: CYCLE_BUDGET_NS,
             scheduling: Scheduling::Inherited,
@@ -335,10 +328,7 @@ impl Runner {
                 } else {
                     add(&self.counters.parks, 1);
                     let until_housekeeping = self.next_housekeeping.since(now);
-                    let RunnerOptions { park_ns, park_ns_max, .. } = self.options;
-                    let grown = now.since(since) / PARK_PART_OF_IDLE;
-                    let longest = grown.min(park_ns_max).max(park_ns);
-                    self.parking.wait(longest.min(until_housekeeping));
+                    self.parking.wait(self.options.park_ns_max.min(until_housekeeping));
                 }
             }
         }

@@ -42,7 +42,7 @@ pub(super) const DIVERGED: u8 = 3;
 /// Below everything that has an answer to give (nice(2)).
 const NICE: i32 = 10;
 /// Nothing to do: look again after this.
-const IDLE: Duration = Duration::from_millis(5);
+const IDLE: Duration = Duration::from_millis(10);
 
 pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));

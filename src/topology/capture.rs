@@ -61,7 +61,6 @@ impl Recorder {
         let options = RunnerOptions {
             stop: stop.clone(),
             idle: IdleStrategy::Park { spin_ns: 0 },
-            park_ns: PARK_NS,
             park_ns_max: PARK_NS,
             ..plain
         };

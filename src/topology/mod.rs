@@ -125,7 +125,6 @@ impl Venue {
             gate: Some(gate.clone()),
             scheduling: raised.own,
             idle: PATIENT,
-            park_ns: COLD_PARK_NS,
             park_ns_max: COLD_PARK_NS,
             ..RunnerOptions::new(clock, stop.clone())
         };
@@ -156,8 +155,7 @@ impl Venue {
             let mut options = RunnerOptions {
                 core: thread.cpu,
                 idle: waiting.idle,
-                park_ns: waiting.park_ns.0,
-                park_ns_max: waiting.park_ns.1,
+                park_ns_max: waiting.park_ns,
                 cycle_budget_ns: thread.cycle_budget_ns,
                 scheduling: *scheduling,
                 stages: config.observe.stages,

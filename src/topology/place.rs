@@ -25,8 +25,8 @@ pub(super) fn thread_name(thread: &ThreadConfig) -> String {
 /// How a thread waits for work.
 pub(super) struct Waiting {
     pub(super) idle: IdleStrategy,
-    /// Longest park right after work, and of a thread that has been idle for long, ns.
-    pub(super) park_ns: (u64, u64),
+    /// Longest park, ns.
+    pub(super) park_ns: u64,
 }
 
 /// Sleeps at once, as whoever waits for it has time: each wake-up, and each microsecond of spinning,
@@ -40,21 +40,19 @@ pub(super) const COLD_PARK_NS: u64 = 5_000_000;
 const DISK_PARK_NS: u64 = 200_000;
 
 impl Waiting {
-    /// Of a `[[thread]]`. Without a descriptor nobody can wake replayer and retransmitter (over AF_XDP
-    /// their frames come by way of the order path's thread): 1 ms while they are used.
+    /// Of a `[[thread]]`. The retransmitter is woken by its descriptor; who asks for reports of long ago
+    /// waits for the replayer's next look.
     pub(super) fn of(thread: &ThreadConfig, durability: Durability) -> Waiting {
         use AgentName::{Archiver, Replayer, Retransmitter};
         let all_of = |some: &[AgentName]| thread.agents.iter().all(|agent| some.contains(agent));
         let disk = durability == Durability::Disk;
-        let patient = all_of(&[Replayer, Retransmitter]) || all_of(&[Archiver]);
-        let park_ns = if all_of(&[Replayer, Retransmitter]) {
-            (PARK_NS_MAX, COLD_PARK_NS)
-        } else if disk {
-            (DISK_PARK_NS, DISK_PARK_NS)
-        } else if all_of(&[Archiver]) {
-            (COLD_PARK_NS, COLD_PARK_NS)
-        } else {
-            (PARK_NS_MAX, PARK_NS_MAX)
+        let archives = all_of(&[Archiver]);
+        let patient = archives || all_of(&[Replayer, Retransmitter]);
+        let park_ns = match (patient, disk) {
+            (true, false) => COLD_PARK_NS,
+            (true, true) if !archives => COLD_PARK_NS,
+            (_, true) => DISK_PARK_NS,
+            (false, false) => PARK_NS_MAX,
         };
         let idle = match thread.idle {
             Idle::Spin => IdleStrategy::Spin,

@@ -7,6 +7,7 @@
 //! no orders. Set-up allocates; receive, send and flush do not, and make no system call unless
 //! something came through the kernel's socket.
 
+mod bell;
 mod neighbours;
 mod nic;
 mod path;
@@ -115,10 +116,13 @@ impl XdpPort {
         let mut poll_fd = None;
         if let Some(fd) = kernel.poll_fd().filter(|_| receives) {
             plan.kernel.push((fd, kernel_waits.clone()));
-            // Frames wake the thread of the first port alone: the receiving duty stands there. The
-            // others would wake with every order.
-            let frames = Some(shared.poll_fd.as_raw_fd()).filter(|_| plan.kernel.len() == 1);
-            poll_fd = Some(Arc::new(nic::epoll([fd].into_iter().chain(frames))?));
+            // Any frame wakes the thread of the first port alone: the receiving duty stands there. The
+            // others would wake with every order; they have a bell.
+            let frames = match &lanes.bell {
+                Some(bell) => bell.fd(),
+                None => shared.poll_fd.as_raw_fd(),
+            };
+            poll_fd = Some(Arc::new(nic::epoll([fd, frames].into_iter())?));
         }
         drop(plan);
         let places = vec![None; TEMPLATES].into_boxed_slice();
@@ -181,6 +185,9 @@ impl Port for XdpPort {
         else {
             return 0;
         };
+        if let Some(bell) = &self.lanes.bell {
+            bell.answer();
+        }
         let mut count = 0;
         while count < BURST {
             let Some(datagram) = received.pop() else { break };

@@ -10,6 +10,7 @@
 //! Payloads are never copied: frames travel, and each has one owner. With everybody on one thread the
 //! lanes cost some ns; the same ports work when agents have threads of their own.
 
+use super::bell::Bell;
 use super::neighbours::NeighbourTable;
 use super::{Path, XdpError, XdpPort};
 use crate::agent::Agent;
@@ -72,6 +73,10 @@ struct Endpoint {
     local: SocketAddrV4,
     frames: Sender<Received>,
     emptied: Receiver<(Frame, u8)>,
+    /// Of a port whose thread is another one.
+    bell: Option<Bell>,
+    /// Frames of this cycle are in the lane.
+    has_new: bool,
 }
 
 /// One port as the transmitting duty sees it.
@@ -238,8 +243,8 @@ impl Nic {
     }
 
     /// A port at `address`, which must be one of the destinations. The first one that receives is the
-    /// one whose thread has the receiving duty, and is woken by frames; others are looked at when their
-    /// thread wakes by itself (at most 1 ms later) or never sleeps. Its address is bound in the kernel
+    /// one whose thread has the receiving duty, and is woken by any frame; the others' threads are woken
+    /// by frames of their own. Its address is bound in the kernel
     /// too: nobody else can take it, and what does not come by the queues comes through there.
     pub fn bind(&mut self, address: SocketAddrV4) -> Result<XdpPort, XdpError> {
         self.port(address, UdpPort::bind(address)?, true, 64)
@@ -342,6 +347,7 @@ impl NicShared {
 pub(super) struct Lanes {
     pub(super) received: Option<Receiver<Received>>,
     pub(super) emptied: Option<Sender<(Frame, u8)>>,
+    pub(super) bell: Option<Bell>,
     pub(super) empty: Receiver<Frame>,
     pub(super) written: Sender<(Frame, u16)>,
 }
@@ -363,14 +369,19 @@ impl Plan {
             let _ = empty.push(frame);
         }
         self.lanes.push(TransmitLane { urgency, written, empty, owed: 0 });
-        let (mut received, mut emptied) = (None, None);
+        let (mut received, mut emptied, mut bell) = (None, None, None);
         if let Some(local) = local {
+            // The first port's thread has the receiving duty.
+            bell = (!self.endpoints.is_empty()).then(Bell::new).transpose()?;
             let (frames, to_port) = lane(RECEIVE_FRAMES as usize);
             let (from_port, emptied_here) = lane(2 * RECEIVE_FRAMES as usize);
-            self.endpoints.push(Endpoint { local, frames, emptied: emptied_here });
+            let bell = bell.clone();
+            let has_new = false;
+            self.endpoints.push(Endpoint { local, frames, emptied: emptied_here, bell, has_new });
             (received, emptied) = (Some(to_port), Some(from_port));
         }
-        let lanes = Lanes { received, emptied, empty: empty_to_port, written: written_by_port };
+        let lanes =
+            Lanes { received, emptied, bell, empty: empty_to_port, written: written_by_port };
         Ok((lanes, self.lanes.len() - 1))
     }
 
@@ -435,9 +446,12 @@ impl Receive {
                 queue: queue as u8,
                 frame,
             };
-            if let Err(received) = endpoint.frames.push(received) {
-                counters.frames_crowded_out.add(1);
-                rx.release(received.frame);
+            match endpoint.frames.push(received) {
+                Ok(()) => endpoint.has_new = true,
+                Err(received) => {
+                    counters.frames_crowded_out.add(1);
+                    rx.release(received.frame);
+                }
             }
         }
         counters.frames_received.add(taken as u64);
@@ -460,6 +474,14 @@ impl Agent for Receive {
         for queue in 0..self.rx.len() {
             taken += self.deliver(queue, now);
             self.rx[queue].publish();
+        }
+        if taken > 0 {
+            for endpoint in &mut self.endpoints {
+                if let (true, Some(bell)) = (std::mem::take(&mut endpoint.has_new), &endpoint.bell)
+                {
+                    bell.ring();
+                }
+            }
         }
         taken
     }
@@ -566,7 +588,7 @@ fn lost_by(told: &Statistics) -> u64 {
         + told.tx_invalid_descs
 }
 
-fn is_readable(fd: RawFd) -> bool {
+pub(super) fn is_readable(fd: RawFd) -> bool {
     let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: one entry, which lives through the call; a timeout of 0 does not wait.
     unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLIN != 0 }
