@@ -67,7 +67,8 @@ impl Tap {
         capture.tap(name, description)
     }
 
-    /// A whole Ethernet frame. Off: one branch. On: a copy, about 1 ns for 8 bytes.
+    /// A whole Ethernet frame. Off: one branch, below 1 ns. On: a copy, 10 ns for 64 bytes, 115 ns for
+    /// 1,514; 5 ns when the ring is full.
     #[inline]
     pub fn frame(&mut self, direction: Direction, bytes: &[u8], now: Nanos) {
         if self.on.load(Ordering::Relaxed) {
