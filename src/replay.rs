@@ -8,7 +8,7 @@ use crate::exchange::Exchange;
 use crate::exchange::command::Command;
 use crate::exchange::event::{Event, EventHead, EventSink};
 use crate::exchange::genesis::{Genesis, GenesisError};
-use crate::guard::Voids;
+use crate::guard::{Crash, Voids, command_checksum, crash};
 use crate::store::{DayView, LogIndex, ReadError, Reader, StoreError};
 use crate::types::*;
 
@@ -32,7 +32,7 @@ pub enum ReplayError {
     /// A record is damaged.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A file that says which commands are void cannot be read.
+    /// A file that says which commands are void, or which one killed the exchange, cannot be read.
     #[error("void commands: {0}")]
     Voids(#[source] std::io::Error),
     /// The first record is no Genesis of this program.
@@ -80,6 +80,8 @@ pub struct Replayed {
     pub verified: u64,
     /// Next number of the feed.
     pub feed_next: u64,
+    /// The command that killed the exchange and is not void: replay stands before it, as a start does.
+    pub halted_before: Option<Seq>,
 }
 
 /// The day's Genesis.
@@ -100,7 +102,15 @@ pub fn voids(view: &DayView) -> std::io::Result<Voids> {
     }
 }
 
-/// Replays the day up to `until`; hands each event to `on_event`. With `verify`, each event is
+/// The command that killed the exchange, as far as no run got past it and nobody made it void.
+fn poison(view: &DayView, voids: &Voids) -> std::io::Result<Option<Crash>> {
+    let options = view.log(LogIndex::Command).options();
+    let Some(dir) = &options.archive else { return Ok(None) };
+    let found = crash::read(&*options.storage, dir)?;
+    Ok(found.filter(|c| c.log_id == options.log_id && !voids.contains(c.command)))
+}
+
+/// Replays the day up to `until`, or to the command that killed the exchange; hands each event to `on_event`. With `verify`, each event is
 /// compared with the record of the event log (all but the link to the session's previous report,
 /// which is a position); events that the log does not hold yet are no difference: recovery writes
 /// them.
@@ -113,6 +123,8 @@ pub fn replay(
 ) -> Result<Replayed, ReplayError> {
     let mut exchange = Exchange::new(&genesis(view)?)?;
     let voids = voids(view).map_err(ReplayError::Voids)?;
+    let poison = poison(view, &voids).map_err(ReplayError::Voids)?;
+    let mut halted_before = None;
     let mut commands = view.log(LogIndex::Command).reader()?;
     let (mut seq, mut time) = (Seq(0), Nanos(0));
     let log = if verify { Some(view.log(LogIndex::Event).reader()?) } else { None };
@@ -123,6 +135,12 @@ pub fn replay(
             Until::Seq(last) if record.seq > last => break,
             Until::Time(last) if record.time > last => break,
             _ => {}
+        }
+        if let Some(crash) = poison.as_ref().filter(|crash| crash.command == record.seq)
+            && command_checksum(record.seq, record.kind, record.payload) == crash.checksum
+        {
+            halted_before = Some(record.seq);
+            break;
         }
         let command = Command::decode(record.kind, record.payload)
             .ok_or(ReplayError::Unreadable { seq: record.seq.0, kind: record.kind })?;
@@ -139,7 +157,7 @@ pub fn replay(
         }
     }
     let (events, verified, feed_next) = (sink.made, sink.verified, sink.feed + 1);
-    Ok(Replayed { exchange, seq, time, events, verified, feed_next })
+    Ok(Replayed { exchange, seq, time, events, verified, feed_next, halted_before })
 }
 
 struct Checker<'a, F> {

@@ -93,6 +93,7 @@ fn state_json(done: &Replayed) -> serde_json::Value {
         "events": done.events,
         "verified": done.verified,
         "feed_next": done.feed_next,
+        "halted_before": done.halted_before.map(|seq| seq.0),
         "resting": done.exchange.open_orders(),
         "state_hash": format!("{:016x}", done.exchange.state_hash()),
     })
@@ -102,6 +103,9 @@ fn print_state(done: &Replayed, verify: bool) {
     let x = &done.exchange;
     let at = time_of_day(done.time.since(x.genesis().midnight));
     say!("after command {} at {at}:", grouped(done.seq.0));
+    if let Some(seq) = done.halted_before {
+        say!("  command {} killed the exchange and is not void: not applied", grouped(seq.0));
+    }
     say!("  events made    {:>15}", grouped(done.events));
     if verify {
         say!("  agreed         {:>15}  with the event log, byte for byte", grouped(done.verified));

@@ -72,6 +72,13 @@ fn twice_dead_it_stands_halted_until_two_people_void_the_command() {
     let seen = world.firms[0].reports.len();
     world.start().unwrap();
     assert_eq!(world.venue().status.halted_before(), Some(command));
+    // Whoever replays the day stands before it, too, and asked for less meets nothing of it.
+    let replayed = replay(&world.view(), Until::End, true, |_, _| {}, |_| {}).unwrap();
+    assert_eq!((replayed.seq, replayed.halted_before), (Seq(command.0 - 1), Some(command)));
+    assert_eq!(replayed.exchange.state_hash(), world.venue().status.state_hash().1);
+    let until = Until::Seq(Seq(command.0 - 1));
+    let before = replay(&world.view(), until, true, |_, _| {}, |_| {}).unwrap();
+    assert_eq!((before.seq, before.halted_before), (Seq(command.0 - 1), None));
     assert_eq!(world.venue().facts.halted.as_ref().map(|crash| crash.deaths), Some(2));
     assert_eq!(world.venue().status.applied(), Seq(command.0 - 1));
     // Reports and repair are served, heartbeats keep the sessions, nothing new is taken.
