@@ -18,7 +18,7 @@ use super::{
     Archiver, ArchiverOptions, Control, FileStorage, FileSystem, Log, LogIndex, LogOptions,
     OpenMode, Recovered, Storage, StorageFile, StoreError, file_name, files,
 };
-use crate::types::Nanos;
+use crate::types::{Nanos, Seq};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -120,6 +120,8 @@ pub struct Day {
     medium: Medium,
     hot_missing_bytes: u64,
     hot_doubtful: bool,
+    /// The control page is of a run of this boot: its marks count.
+    hot_known: bool,
     sealed: bool,
 }
 
@@ -175,6 +177,7 @@ impl Day {
         let (control, known) = open_control(storage, &dir, &hot_dir, both, block_bytes)?;
         let same_boot = known && control.boot() == storage.boot();
         let hot_doubtful = known && !same_boot;
+        let committed = control.committed(LogIndex::Command).seq;
         let control = Arc::new(control);
         let locks = [data_lock, hot_lock];
         let hold = Arc::new(Hold { control: Arc::clone(&control), locks });
@@ -215,6 +218,8 @@ impl Day {
             medium,
             hot_missing_bytes,
             hot_doubtful,
+            // A page that a refused start made has seen nothing.
+            hot_known: same_boot && committed > Seq(0),
             sealed,
         })
     }
@@ -265,10 +270,12 @@ impl Day {
     }
 
     /// True when records may have been written that neither the hot tier nor the archive has:
-    /// `commands` continues from the archive, or from a hot tier of another boot, and the run before
-    /// did not end in [`Day::seal`].
+    /// `commands` continues from the archive without marks of this boot, or from a hot tier of
+    /// another, and the run before did not end in [`Day::seal`]. With marks of this boot recovery has
+    /// found what was committed, also when every hot segment was full, archived and unlinked.
     pub fn may_lack_records(&self, commands: &Recovered) -> bool {
-        !self.sealed && commands.next_seq.0 > 1 && (commands.from_archive || self.hot_doubtful)
+        let from_archive = commands.from_archive && !self.hot_known;
+        !self.sealed && commands.next_seq.0 > 1 && (from_archive || self.hot_doubtful)
     }
 
     /// Ends a run in good order, after writers and archiver are gone: archives what is left and notes

@@ -146,8 +146,44 @@ fn a_run_that_ended_well_lacks_nothing_without_its_hot_tier() {
     assert!(!lacks(&store), "killed, and the hot tier is there");
     store.kill();
     std::fs::remove_dir_all(&spec.hot).unwrap();
+    for _ in 0..2 {
+        let day = Day::open(&spec, Nanos(1)).unwrap();
+        let found = day.log(LOG).recover().unwrap();
+        assert!(day.may_lack_records(&found), "a start that was refused proves nothing");
+    }
+}
+
+#[test]
+fn marks_of_this_boot_prove_that_nothing_is_lacking_without_hot_segments() {
+    let dir = scratch();
+    let spec = DaySpec::small(dir.path());
+    // As the preparer leaves it that found no room: the last segment full to the byte, and unlinked.
+    let unlink = |hot: &Path| {
+        for file in std::fs::read_dir(hot).unwrap().map(Result::unwrap) {
+            if file.file_name().to_string_lossy().starts_with("command-") {
+                std::fs::remove_file(file.path()).unwrap();
+            }
+        }
+    };
+    let mut store = Fixture::open(&spec).unwrap();
+    store.append(1).unwrap();
+    store.commit();
+    store.step();
+    let hot = store.day.hot_dir().to_path_buf();
+    store.kill();
+    unlink(&hot);
     let day = Day::open(&spec, Nanos(1)).unwrap();
-    assert!(day.may_lack_records(&day.log(LOG).recover().unwrap()));
+    let found = day.log(LOG).recover().unwrap();
+    assert!(found.from_archive && !day.may_lack_records(&found));
+    drop(day);
+    // The marks say what there was: without it there is no start.
+    let mut store = Fixture::open(&spec).unwrap();
+    store.append(2).unwrap();
+    store.commit();
+    store.kill();
+    unlink(&hot);
+    let day = Day::open(&spec, Nanos(1)).unwrap();
+    assert!(matches!(day.log(LOG).recover(), Err(StoreError::Damaged { .. })));
 }
 
 #[test]
