@@ -49,6 +49,8 @@ pub enum What {
     PowerLoss {
         /// Inside this storage operation, counted from now; 0 = at once.
         operation: u64,
+        /// Inside this sync instead, counted from now; 0 = not in one.
+        sync: u64,
         /// It is down for so long.
         down_ns: u64,
     },
@@ -180,7 +182,9 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
     for _ in 0..dice.between(1, 2) {
         let (operation, down_ns) = (dice.magnitude(1, 500), dice.magnitude(MS, 2_000 * MS));
         let operation = if dice.percent(30) { 0 } else { operation };
-        add(&mut dice, has(Feature::PowerLoss), What::PowerLoss { operation, down_ns });
+        // What a group leaves that was written and not synced is what tears.
+        let sync = if dice.percent(60) { dice.between(1, 40) } else { 0 };
+        add(&mut dice, has(Feature::PowerLoss), What::PowerLoss { operation, sync, down_ns });
     }
     let choice = dice.draw();
     add(&mut dice, has(Feature::Damage), What::Damage { choice });

@@ -185,9 +185,11 @@ impl World<'_> {
     pub(super) fn die(&mut self, down_ns: u64, happening: Happening) {
         self.kill_shadow();
         self.host.kill();
+        self.tear_a_tail();
         self.exchange = None;
         self.doom = None;
         self.host.crash_at(None);
+        self.host.crash_at_sync(None);
         self.start_at = self.now + down_ns;
         self.mix(0xDEAD);
         if !std::mem::take(&mut self.power_fails) {
@@ -200,6 +202,20 @@ impl World<'_> {
         self.host.lose_power();
         self.memory_gone = true;
         self.tell(Happening::PowerLost);
+    }
+
+    /// Every third death comes in the middle of an append.
+    fn tear_a_tail(&mut self) {
+        let Some(exchange) = &self.exchange else { return };
+        if !self.chance.percent(33) {
+            return;
+        }
+        let log = if self.chance.percent(60) { LogIndex::Command } else { LogIndex::Event };
+        let written = exchange.control().written(log).position;
+        let bytes: Vec<u8> =
+            (0..self.chance.between(1, 200)).map(|_| self.chance.draw() as u8).collect();
+        let segment_bytes = self.plan.segment_bytes;
+        self.host.tear(log, exchange.day.hot_dir(), written, segment_bytes, &bytes);
     }
 
     /// An ended day was served long enough: the next one begins.
@@ -217,6 +233,7 @@ impl World<'_> {
         self.kill_shadow();
         let Some(exchange) = self.exchange.take() else { return };
         self.host.crash_at(None);
+        self.host.crash_at_sync(None);
         // Stopped before it could die: it dies another time.
         if self.doom.take().is_some() {
             self.put_off.extend(self.doomed_by.take());

@@ -99,6 +99,31 @@ impl Host {
         if self.slow { self.exchange.take_stall_ns() } else { 0 }
     }
 
+    /// The exchange's process dies inside this sync of a file on the disk, counted from the next.
+    pub(super) fn crash_at_sync(&self, sync: Option<u64>) {
+        self.exchange.crash_at_sync(sync.unwrap_or(0));
+    }
+
+    /// The process was killed while it appended: behind `written`, the end of a log's last record, stand
+    /// the first `bytes` bytes of one more, without its length, which is stored last. Call it when
+    /// the process is dead.
+    pub(super) fn tear(
+        &self,
+        log: LogIndex,
+        hot: &Path,
+        written: u64,
+        segment_bytes: u64,
+        bytes: &[u8],
+    ) {
+        const LENGTH_BYTES: u64 = 4;
+        let path = hot.join(format!("{}-{:010}.seg", log.name(), written / segment_bytes));
+        let start = written % segment_bytes + LENGTH_BYTES;
+        for (at, &byte) in (start..segment_bytes).zip(bytes) {
+            // Nothing was there: the rest of a segment is zero.
+            self.outside.damage(&path, at, byte);
+        }
+    }
+
     fn change(&self, tier: Tier, change: impl FnOnce(&mut Faults)) {
         let mut faults = self.exchange.faults(tier);
         change(&mut faults);

@@ -38,9 +38,12 @@ impl World<'_> {
                 }
             }
             What::Stop { down_ns } => self.stop_exchange(down_ns, false),
-            What::PowerLoss { operation, down_ns } => {
+            What::PowerLoss { operation, sync, down_ns } => {
                 self.power_fails = true;
-                if operation > 0 && self.exchange.is_some() {
+                if sync > 0 && self.exchange.is_some() {
+                    self.host.crash_at_sync(Some(sync));
+                    self.crash_down = down_ns;
+                } else if operation > 0 && self.exchange.is_some() {
                     self.host.crash_at(Some(operation));
                     self.crash_down = down_ns;
                 } else {

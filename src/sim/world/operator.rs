@@ -73,6 +73,7 @@ impl World<'_> {
         self.power_fails = false;
         self.put_off.clear();
         self.host.crash_at(None);
+        self.host.crash_at_sync(None);
         self.exchange.iter_mut().for_each(|e| e.thaw());
         if self.exchange.is_none() {
             self.start_at = self.start_at.min(self.now + 50 * MS);

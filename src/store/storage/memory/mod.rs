@@ -128,6 +128,15 @@ impl MemoryStorage {
         }
     }
 
+    /// As [`MemoryStorage::crash_at`], counting syncs of files on the disk alone: what was written
+    /// before the `n`th is all there, and nothing of it sure.
+    pub fn crash_at_sync(&self, n: u64) {
+        let pid = self.pid();
+        if let Some(process) = self.lock().processes.get_mut(&pid) {
+            process.crash_in_sync = (n > 0).then_some(n);
+        }
+    }
+
     /// What goes wrong in `tier` from now on.
     pub fn set_faults(&self, tier: Tier, faults: Faults) {
         self.lock().faults[tier as usize] = faults;
@@ -236,17 +245,22 @@ fn enter(
         *left -= 1;
         if *left == 0 {
             last(&mut world);
-            world.kill(pid);
-            drop(world);
-            if std::thread::panicking() {
-                return Err(io::Error::other("the process is dead"));
-            }
-            // Not a panic that anybody should be told of.
-            std::panic::resume_unwind(Box::new(SimulatedCrash));
+            return Err(die(world, pid));
         }
     }
     world.counts.operations += 1;
     Ok(world)
+}
+
+/// The process dies here and unwinds; returns only to one that unwinds already.
+fn die(mut world: MutexGuard<'_, World>, pid: u32) -> io::Error {
+    world.kill(pid);
+    drop(world);
+    if std::thread::panicking() {
+        return io::Error::other("the process is dead");
+    }
+    // Not a panic that anybody should be told of.
+    std::panic::resume_unwind(Box::new(SimulatedCrash));
 }
 
 impl Storage for MemoryStorage {
@@ -485,12 +499,20 @@ impl StorageFile for MemoryFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let (mut world, number) = (self.enter()?, self.number()?);
-        let world = &mut *world;
+        let (mut guard, number) = (self.enter()?, self.number()?);
+        let world = &mut *guard;
         let tier = world.inode(number)?.tier;
         stall_in(world, self.pid, tier);
         if tier == Tier::Memory {
             return Ok(());
+        }
+        if let Some(left) =
+            world.processes.get_mut(&self.pid).and_then(|p| p.crash_in_sync.as_mut())
+        {
+            *left -= 1;
+            if *left == 0 {
+                return Err(die(guard, self.pid));
+            }
         }
         world.counts.syncs += 1;
         let ppm = world.faults[tier as usize].sync_eio_ppm;

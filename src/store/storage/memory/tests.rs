@@ -183,6 +183,27 @@ fn the_dead_reach_nobody() {
 }
 
 #[test]
+fn a_process_dies_in_a_sync_with_everything_written_and_nothing_sure() {
+    let mut left = BTreeSet::new();
+    for seed in 0..40 {
+        let storage = host(seed);
+        let a = file(&storage, "/disk/day/a");
+        a.write_all_at(&[1; 2_048], 0).unwrap();
+        storage.sync_dir(Path::new("/disk/day")).unwrap();
+        storage.crash_at_sync(2);
+        a.sync_data().unwrap();
+        a.write_all_at(&[2; 2_048], 0).unwrap();
+        let died = catch_unwind(AssertUnwindSafe(|| a.sync_data()));
+        assert!(died.unwrap_err().is::<SimulatedCrash>());
+        storage.lose_power();
+        let bytes = look(&storage, "/disk/day/a").unwrap();
+        left.insert(bytes.iter().filter(|&&b| b == 2).count());
+        assert!(bytes.iter().all(|b| [1, 2].contains(b)));
+    }
+    assert!(left.contains(&0) && left.contains(&2_048) && left.len() > 2, "{left:?}");
+}
+
+#[test]
 fn a_process_dies_at_the_operation_it_is_told_to() {
     let mut written = BTreeSet::new();
     for seed in 0..40 {

@@ -73,6 +73,8 @@ pub(super) struct Process {
     mappings: Vec<Weak<Region>>,
     /// Operations until it dies.
     pub(super) crash_in: Option<u64>,
+    /// Syncs of files on the disk until it dies.
+    pub(super) crash_in_sync: Option<u64>,
     pub(super) stall_ns: u64,
 }
 
