@@ -85,6 +85,7 @@ struct Session {
 type Levels = BTreeMap<u32, VecDeque<OrderRef>>;
 
 /// The naive exchange.
+#[derive(Clone)]
 pub struct Naive {
     genesis: Genesis,
     day: Day,

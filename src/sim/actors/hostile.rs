@@ -91,7 +91,12 @@ impl HostilePeer {
             5 => {
                 let session = bytes[..10.min(bytes.len())].try_into().map_or(Alpha::BLANK, Alpha);
                 let mut out = [0; 20];
-                let sequence = self.dice.pick(&[0, 1, 5, 1 << 40, u64::MAX]);
+                // What comes next is asked for before it left: the number of a packet overheard, and on.
+                let here = bytes
+                    .get(10..18)
+                    .map_or(1, |b| b.iter().fold(0, |n, b| n << 8 | u64::from(*b)));
+                let ahead = here.saturating_add(self.dice.below(40));
+                let sequence = self.dice.pick(&[0, 1, 5, ahead, ahead, ahead, 1 << 40, u64::MAX]);
                 let count = self.dice.between(1, 0xFFFE) as u16;
                 Header { session, sequence, count }.write(&mut out);
                 let to = self.dice.pick(&[GATEWAY, REPAIR]);

@@ -222,8 +222,13 @@ impl RawClient {
             9 => {
                 let count = self.dice.between(1, 0xFFFE) as u16;
                 let first = self.dice.between(0, 60);
-                return self.head(self.downstream, first, count);
+                // Some ask for the same again and again.
+                for _ in 0..self.dice.pick(&[1, 1, 1, 8]) {
+                    self.head(self.downstream, first, count);
+                }
+                return;
             }
+            12 if self.dice.percent(8) => return self.flood(token),
             10 => sequence = 0,
             11 => {
                 let all: Vec<Vec<u8>> =
@@ -240,6 +245,16 @@ impl RawClient {
             self.next = sequence + 1;
         }
         self.last_block = block;
+    }
+
+    /// More at once than may be under way: what is beyond that is dropped, from some message on.
+    fn flood(&mut self, token: SessionName) {
+        let query = [b'Q'];
+        let many = [&query[..]; 100];
+        for blocks in std::iter::repeat_n(100, 10).chain(std::iter::repeat_n(1, 40)) {
+            self.put(token, self.next, &many[..blocks]);
+            self.next += blocks as u64;
+        }
     }
 
     fn put(&mut self, session: SessionName, sequence: u64, blocks: &[&[u8]]) {

@@ -5,9 +5,11 @@
 
 use super::feed::{FeedPath, FeedWatch};
 use super::ledger::Ledger;
+use super::refusals::Refusals;
 use super::seen::{Believed, Concluded, Delivered, Mirrored};
 use super::session::SessionWatch;
 use super::upstream::{Challenges, Upstream};
+use super::window::Window;
 use super::{Faults, Sent};
 use crate::broker::SettledBy;
 use crate::exchange::command::{Command, MessageHead, Phase, Verdict};
@@ -16,7 +18,7 @@ use crate::exchange::genesis::Genesis;
 use crate::sim::{GATEWAY, GROUP_A, GROUP_B, REPAIR};
 use crate::store::DayView;
 use crate::types::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 const MS: u64 = 1_000_000;
@@ -24,12 +26,18 @@ const MS: u64 = 1_000_000;
 const TICK_NS: u64 = 100 * MS;
 /// So much later is not late.
 const SLACK_NS: u64 = 10 * MS;
+/// Datagrams of one receive burst at most.
+const BURST: usize = 64;
 
 /// A session's rate, modelled: tokens in billionths.
 #[derive(Clone, Copy)]
 struct Tokens {
     level: u128,
     last: Nanos,
+    /// The second bucket, of twice the rate and burst.
+    flood: u128,
+    /// Messages received at `last`: a datagram takes no more than a full second bucket holds.
+    at_once: u128,
 }
 
 /// One day.
@@ -42,6 +50,10 @@ pub struct DayWatch {
     /// Times in the logs are the world's.
     clocks_agree: bool,
     upstream: Upstream,
+    refusals: Refusals,
+    /// Generation under which each session is bound after the last command read.
+    bound: Vec<Option<u32>>,
+    windows: Vec<Window>,
     /// Both logs.
     pub ledger: Ledger,
     sessions: Vec<SessionWatch>,
@@ -62,6 +74,10 @@ pub struct DayWatch {
     over: bool,
     /// Messages sequenced since the last check.
     arrived: Vec<(u64, MessageHead)>,
+    /// Datagrams that the gateway received at the last times.
+    bursts: VecDeque<(Nanos, usize)>,
+    /// By session: the last numbers that were passed over, and when their successor was received.
+    passed_over: Vec<(Nanos, std::ops::Range<u64>)>,
     /// Most messages that anybody asked to be repaired from a number on.
     asked: BTreeMap<(std::net::SocketAddrV4, u64), u16>,
 }
@@ -94,6 +110,9 @@ impl DayWatch {
             rate: scene.rate,
             clocks_agree: scene.clocks_agree,
             upstream: Upstream::default(),
+            refusals: Refusals::default(),
+            bound: vec![None; scene.keys.len()],
+            windows: scene.keys.iter().map(|_| Window::default()).collect(),
             ledger: Ledger::default(),
             sessions: Vec::new(),
             feed: None,
@@ -110,6 +129,8 @@ impl DayWatch {
             concluded: Vec::new(),
             over: false,
             arrived: Vec::new(),
+            bursts: VecDeque::new(),
+            passed_over: vec![(Nanos(0), 0..0); scene.keys.len()],
             asked: BTreeMap::new(),
         }
     }
@@ -119,7 +140,9 @@ impl DayWatch {
         self.up_since = now;
         self.last_tick = None;
         self.fill_tokens();
-        self.sessions.iter_mut().for_each(|s| s.excuse(now));
+        self.refusals.up();
+        self.windows.iter_mut().for_each(Window::restart);
+        self.sessions.iter_mut().for_each(|s| s.up(now));
         if let Some(feed) = &mut self.feed {
             feed.excuse(now);
         }
@@ -127,12 +150,19 @@ impl DayWatch {
 
     fn fill_tokens(&mut self) {
         let level = self.rate.1.max(1) as u128 * 1_000_000_000;
-        self.tokens = vec![Tokens { level, last: Nanos(0) }; self.keys.len()];
+        let tokens = Tokens { level, last: Nanos(0), flood: 2 * level, at_once: 0 };
+        self.tokens = vec![tokens; self.keys.len()];
     }
 
     /// The gateway received a datagram.
     pub fn received(&mut self, from: std::net::SocketAddrV4, bytes: &[u8], at: Nanos) {
+        match self.bursts.back_mut() {
+            Some((last, count)) if *last == at => *count += 1,
+            _ => self.bursts.push_back((at, 1)),
+        }
         self.upstream.received(from, bytes, at);
+        self.refusals.received(from, bytes, at);
+        self.sessions.iter_mut().for_each(|s| s.asked(from, bytes));
     }
 
     /// The repair service received a datagram.
@@ -177,6 +207,7 @@ impl DayWatch {
         self.read_events(view, faults);
         self.judge_sent(now, faults);
         self.judge_duplicates(faults);
+        self.bursts.clear();
         if end {
             self.ledger.digest_now();
         }
@@ -241,6 +272,8 @@ impl DayWatch {
         match command {
             Command::Message(head, body) => {
                 self.arrived.push((seq, *head));
+                self.judge_window(seq, head, faults);
+                self.judge_order(seq, head, made, faults);
                 match self.upstream.check_message(head, body) {
                     Err(what) => faults.add(rule, format!("command {seq}: {what}")),
                     Ok(well_formed) => self.judge_verdict(seq, head, well_formed, faults),
@@ -264,6 +297,12 @@ impl DayWatch {
                 if let Err(what) = self.upstream.check_logoff(m) {
                     faults.add(rule, format!("command {seq}: {what}"));
                 }
+                // One that is not the next is answered with K and fills no log.
+                let effective = made.iter().any(|e| matches!(e.body, EventBody::SessionEnded(_)));
+                let bound = self.bound.get(m.session.0 as usize).copied().flatten();
+                if bound == Some(m.generation) && !effective {
+                    faults.add("a logoff with a wrong number", format!("command {seq}: {m:?}"));
+                }
             }
             Command::SessionDown(m) => {
                 let effective = made.iter().any(|e| matches!(e.body, EventBody::SessionEnded(_)));
@@ -286,6 +325,55 @@ impl DayWatch {
             }
             Command::EndOfDay => self.over = true,
             _ => {}
+        }
+        for event in made {
+            let slot = event.head.session.0 as usize;
+            let (Some(bound), Some(window)) =
+                (self.bound.get_mut(slot), self.windows.get_mut(slot))
+            else {
+                continue;
+            };
+            window.applied(time, event.head.applied);
+            match &event.body {
+                EventBody::LoggedIn(m) => {
+                    *bound = Some(m.generation);
+                    window.restart();
+                }
+                EventBody::SessionEnded(_) => *bound = None,
+                _ => {}
+            }
+        }
+    }
+
+    /// Of one burst a session's datagrams are taken in order: what came with it is not passed over.
+    fn judge_order(&mut self, seq: u64, head: &MessageHead, made: &[Event], faults: &mut Faults) {
+        let Some((at, numbers)) = self.passed_over.get_mut(head.session.0 as usize) else { return };
+        if self.clocks_agree && *at == head.received && numbers.contains(&head.client_seq) {
+            let burst = self.bursts.iter().find(|(at, _)| *at == head.received);
+            // More than one burst may bear the same time.
+            if burst.is_some_and(|(_, count)| *count <= BURST) {
+                let what = format!("command {seq}: {head:?}, passed over {numbers:?}");
+                faults.add("a burst was not taken in order", what);
+            }
+        }
+        for event in made {
+            if let EventBody::NotApplied(m) = &event.body
+                && m.from < head.client_seq
+            {
+                (*at, *numbers) = (head.received, m.from..head.client_seq);
+            }
+        }
+    }
+
+    /// A client that does not wait is dropped before it is sequenced.
+    fn judge_window(&mut self, seq: u64, head: &MessageHead, faults: &mut Faults) {
+        let slot = head.session.0 as usize;
+        if !self.clocks_agree || self.bound.get(slot) != Some(&Some(head.generation)) {
+            return;
+        }
+        if let Some(count) = self.windows[slot].message(head.received, head.client_seq) {
+            let what = format!("command {seq}: {count} under way: {head:?}");
+            faults.add("too much is under way", what);
         }
     }
 
@@ -314,7 +402,15 @@ impl DayWatch {
         let (per_second, burst) = (self.rate.0.max(1) as u128, self.rate.1.max(1) as u128);
         let gained = head.received.since(tokens.last) as u128 * per_second;
         tokens.level = (tokens.level + gained).min(burst * 1_000_000_000);
+        tokens.flood = (tokens.flood + 2 * gained).min(2 * burst * 1_000_000_000);
+        tokens.at_once = if head.received > tokens.last { 1 } else { tokens.at_once + 1 };
         tokens.last = tokens.last.max(head.received);
+        if tokens.at_once <= 2 * burst {
+            if tokens.flood < 1_000_000_000 {
+                faults.add("a flood reached the log", format!("command {seq}: {head:?}"));
+            }
+            tokens.flood = tokens.flood.saturating_sub(1_000_000_000);
+        }
         let there = tokens.level >= 1_000_000_000;
         if there {
             tokens.level -= 1_000_000_000;
@@ -375,7 +471,7 @@ impl DayWatch {
             let cause = causes.get((event.head.command.0 as usize).wrapping_sub(1)).copied();
             let cause = cause.flatten().filter(|c| c.0 == event.head.session).map(|c| c.1);
             if let Some(session) = self.sessions.get_mut(event.head.session.0 as usize) {
-                session.on_event(event, kept.time, midnight, cause, faults);
+                session.on_event(event, kept.time, midnight, (cause, self.clocks_agree), faults);
             }
         });
         self.causes = causes;
@@ -391,6 +487,10 @@ impl DayWatch {
             if s.local == GATEWAY {
                 let disk = self.disk;
                 let owner = self.sessions.iter_mut().position(|w| w.on_sent(s, disk, faults));
+                if owner.is_none() && s.bytes.starts_with(b"          ") {
+                    let Self { refusals, sessions, keys, over, clocks_agree, .. } = self;
+                    refusals.judge(s, sessions, keys, (*over, *clocks_agree), faults);
+                }
                 let head = s.bytes.get(10..20).unwrap_or(&[0; 10]);
                 let sequence = head[..8].iter().fold(0, shifted);
                 let count = head[8..].iter().fold(0, shifted);
@@ -429,6 +529,7 @@ impl DayWatch {
         }
         for (session, sends) in self.sessions.iter_mut().zip(&to_sessions) {
             session.judge_rhythm(sends, now, faults);
+            session.judge_pace(now, faults);
         }
     }
 

@@ -10,6 +10,11 @@ use super::{Faults, Sent};
 use crate::exchange::event::{Event, EventBody};
 use crate::types::*;
 
+/// Count of an end of session.
+const END: u16 = 0xFFFF;
+/// It follows the last message within so long.
+const END_NS: u64 = 60_000_000;
+
 /// Where a datagram of the feed went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FeedPath {
@@ -33,6 +38,8 @@ pub struct FeedWatch {
     rhythm: [Rhythm; 2],
     quiet: bool,
     ended: bool,
+    /// Since when each line owes the end of session.
+    end_owed: [Option<Nanos>; 2],
 }
 
 impl FeedWatch {
@@ -46,6 +53,7 @@ impl FeedWatch {
             rhythm: Default::default(),
             quiet: false,
             ended: false,
+            end_owed: [None; 2],
         }
     }
 
@@ -65,7 +73,10 @@ impl FeedWatch {
             faults.add("a feed message left with other bytes", what);
         }
         self.commands.push(event.head.command.0);
-        self.ended |= matches!(event.body, EventBody::System(s) if s.code == b'C');
+        if matches!(event.body, EventBody::System(s) if s.code == b'C') {
+            self.ended = true;
+            self.end_owed = [Some(time); 2];
+        }
     }
 
     /// Publisher or retransmitter sent something. False: it is another session's.
@@ -114,6 +125,13 @@ impl FeedWatch {
                 line[at] = true;
             }
         }
+        if head.count == END {
+            match path {
+                FeedPath::A => self.end_owed[0] = None,
+                FeedPath::B => self.end_owed[1] = None,
+                FeedPath::Repair => {}
+            }
+        }
         if blocks.is_empty() && head.sequence > self.messages.told() + 1 {
             let (next, told) = (head.sequence, self.messages.told());
             let what = format!("{path:?} says next {next}, the log has {told} messages");
@@ -151,6 +169,17 @@ impl FeedWatch {
         now: Nanos,
         faults: &mut Faults,
     ) {
+        for (owed, name) in self.end_owed.iter_mut().zip(["A", "B"]) {
+            if let Some(since) = *owed
+                && now > since.plus(END_NS)
+            {
+                *owed = None;
+                if !faults.stalled(since, since.plus(END_NS)) {
+                    let what = format!("line {name}: the last message is of {}", since.0);
+                    faults.at("the feed's end was not told", what, now);
+                }
+            }
+        }
         if self.quiet {
             return;
         }
@@ -172,6 +201,8 @@ impl FeedWatch {
 
     /// The exchange was away: silence until now is nobody's fault.
     pub fn excuse(&mut self, now: Nanos) {
+        // An ended day that is served again says so again.
+        self.end_owed = [self.ended.then_some(now); 2];
         for rhythm in &mut self.rhythm {
             rhythm.excuse(now);
         }

@@ -5,7 +5,8 @@
 //! model does not make of the commands, links, holds, state hashes.
 
 use super::Faults;
-use crate::exchange::command::Command;
+use super::probe::probe;
+use crate::exchange::command::{Command, MessageBody};
 use crate::exchange::event::{Event, EventHead};
 use crate::exchange::genesis::Genesis;
 use crate::exchange::{Exchange, Naive};
@@ -27,6 +28,9 @@ pub struct Kept {
     pub position: u64,
 }
 
+/// Messages whose bodies are tried again on copies of the models.
+const RECENT: usize = 64;
+
 /// The logs of one day.
 #[derive(Default)]
 pub struct Ledger {
@@ -47,6 +51,8 @@ pub struct Ledger {
     pub digests: BTreeMap<u64, u64>,
     feed: u64,
     digest_at: u64,
+    /// Bodies of the last messages.
+    recent: VecDeque<MessageBody>,
     /// The model cannot go on after a difference.
     broken: bool,
 }
@@ -59,12 +65,14 @@ struct Models {
 
 impl Models {
     /// The fast exchange goes on from its own snapshot: what a snapshot forgets shows from here on.
-    fn go_through_a_snapshot(&mut self) -> Result<(), String> {
+    /// Returns a copy of it.
+    fn go_through_a_snapshot(&mut self) -> Result<Exchange, String> {
         let mut bytes = Vec::new();
         self.fast.save(&mut bytes);
         let genesis = self.naive.genesis();
-        self.fast = Exchange::restore(genesis, &bytes).map_err(|error| error.to_string())?;
-        Ok(())
+        let restore = || Exchange::restore(genesis, &bytes).map_err(|error| error.to_string());
+        self.fast = restore()?;
+        restore()
     }
 }
 
@@ -280,11 +288,26 @@ impl Ledger {
                 );
             }
         }
-        if seq.is_multiple_of(128)
-            && let Err(what) = models.go_through_a_snapshot()
-        {
-            self.broken = true;
-            faults.add("a snapshot cannot be taken up", format!("after command {seq}: {what}"));
+        if let Command::Message(_, body) = command {
+            self.recent.truncate(RECENT - 1);
+            self.recent.push_front(*body);
+        }
+        if seq.is_multiple_of(128) {
+            match models.go_through_a_snapshot() {
+                Ok(copy) if self.recent.len() == RECENT => {
+                    let recent = self.recent.make_contiguous();
+                    if let Err(what) = probe(models.naive.clone(), copy, recent, (seq, time)) {
+                        self.broken = true;
+                        faults.add("the exchange breaks a rule", what);
+                    }
+                }
+                Ok(_) => {}
+                Err(what) => {
+                    self.broken = true;
+                    let what = format!("after command {seq}: {what}");
+                    faults.add("a snapshot cannot be taken up", what);
+                }
+            }
         }
         self.note_digest(&made);
         made

@@ -11,7 +11,10 @@
 //! | `upstream` | commands that no client sent |
 //! | `session` | reports, K, A: other bytes, other numbers, to strangers, before the commit; used references |
 //! | `feed` | the same for the feed; messages that never left |
-//! | `rhythm` | heartbeats that are missing |
+//! | `pace`, `rhythm` | what was told too late or never: K, A, ends, heartbeats |
+//! | `probe` | rules of the exchange that no command of the log meets, on copies |
+//! | `refusals`, `replays` | H, J and reports sent again: who asked, how often, how much |
+//! | `window` | more under way than the gateway may take |
 //! | `day` | verdicts against the rate, ticks, phases, dead times; brokers' and subscribers' own word |
 //! | `stream`, `bytes`, `seen` | contents under numbers; the wire; what actors wrote down |
 
@@ -19,11 +22,16 @@ mod bytes;
 mod day;
 mod feed;
 mod ledger;
+mod pace;
+mod probe;
+mod refusals;
+mod replays;
 mod rhythm;
 pub mod seen;
 mod session;
 mod stream;
 mod upstream;
+mod window;
 
 pub use seen::{DIGEST_EVERY, LOST, Shared};
 
@@ -58,6 +66,8 @@ pub struct Faults {
     now: Nanos,
     /// The venue, or a part of it, stood still on purpose: from, until.
     excuses: Vec<(Nanos, Nanos)>,
+    /// The same without the time behind a start.
+    stalls: Vec<(Nanos, Nanos)>,
     /// The exchange is down.
     down_since: Option<Nanos>,
 }
@@ -82,6 +92,13 @@ impl Faults {
     pub fn excused(&self, from: Nanos, until: Nanos) -> bool {
         self.down_since.is_some_and(|since| since <= until)
             || self.excuses.iter().any(|&(begin, end)| begin <= until && from <= end)
+    }
+
+    /// True when the exchange was down, or something of it stood still, at a time between `from` and
+    /// `until`; what is due at a start is due at once.
+    pub fn stalled(&self, from: Nanos, until: Nanos) -> bool {
+        self.down_since.is_some_and(|since| since <= until)
+            || self.stalls.iter().any(|&(begin, end)| begin <= until && from <= end)
     }
 }
 
@@ -147,6 +164,7 @@ impl Observers {
         self.current = Some(at);
         let down = self.faults.down_since.take().unwrap_or(now);
         self.faults.excuses.push((down, now.plus(AFTER_STALL_NS / 10)));
+        self.faults.stalls.push((down, Nanos(now.0.saturating_sub(1))));
         for (received, sent) in std::mem::take(&mut self.early) {
             match received {
                 Some(from) => self.days[at].received(from, &sent.bytes, sent.at),
@@ -171,7 +189,9 @@ impl Observer for Observers {
                 self.current = None;
             }
             Happening::Stalled { ns } => {
-                self.faults.excuses.push((now, now.plus(*ns).plus(AFTER_STALL_NS)));
+                let stall = (now, now.plus(*ns).plus(AFTER_STALL_NS));
+                self.faults.excuses.push(stall);
+                self.faults.stalls.push(stall);
             }
             Happening::Healing => {}
         }

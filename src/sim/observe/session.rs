@@ -2,11 +2,13 @@
 //!
 //! Consumes the session's events and the datagrams sent to its broker; produces what contradicts.
 
-use super::bytes::{self, packet};
+use super::bytes::{self, Head, packet};
+use super::pace::{Owed, Pace};
+use super::replays::Replays;
 use super::rhythm::Rhythm;
 use super::stream::{Stream, hex};
 use super::{Faults, Sent};
-use crate::exchange::event::{Event, EventBody, LoggedIn};
+use crate::exchange::event::{EndedBy, Event, EventBody, LoggedIn};
 use crate::types::*;
 use crate::wire::session::{self, PacketKeys};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +48,14 @@ pub struct SessionWatch {
     left: u64,
     /// What each K said was applied, and when.
     said: Vec<(Nanos, u64)>,
+    pace: Pace,
+    replays: Replays,
+    /// Highest report seen leaving.
+    highest: u64,
+    /// Addresses and nonces of logins that others displaced.
+    displaced: Vec<(SocketAddrV4, [u8; 16])>,
+    /// The end of the day ended its binding.
+    served: bool,
     ended: bool,
 }
 
@@ -67,18 +77,23 @@ impl SessionWatch {
             rhythm: Rhythm::default(),
             left: 0,
             said: Vec::new(),
+            pace: Pace::default(),
+            replays: Replays::default(),
+            highest: 0,
+            displaced: Vec::new(),
+            served: false,
             ended: false,
         }
     }
 
     /// An event of the log that is addressed to this session. `client_seq`: of the message that
-    /// caused it, when it is this session's.
+    /// caused it, when it is this session's. `on_time`: the log's times are the world's.
     pub fn on_event(
         &mut self,
         event: &Event,
         time: Nanos,
         midnight: Nanos,
-        client_seq: Option<u64>,
+        (client_seq, on_time): (Option<u64>, bool),
         faults: &mut Faults,
     ) {
         let who = self.slot.0;
@@ -96,6 +111,9 @@ impl SessionWatch {
                 faults.add("a report left with other bytes", format!("session {who}: {what}"));
             }
             self.commands.push(event.head.command.0);
+        }
+        if on_time && event.head.applied > self.place.0 && self.bound(time).is_some() {
+            self.pace.moved(time, event.head.applied);
         }
         self.place = (event.head.applied.max(self.place.0), self.reports.told() + 1);
         self.places.entry(self.place).or_insert(event.head.command.0);
@@ -124,9 +142,17 @@ impl SessionWatch {
                 self.refused.extend((0..m.count.min(70_000) as u64).map(|i| m.from + i));
             }
             EventBody::LoggedIn(m) => self.log_in(m, event, time),
-            EventBody::SessionEnded(_) => {
+            EventBody::SessionEnded(m) => {
                 if let Some(login) = self.logins.last_mut() {
                     login.until = time;
+                }
+                self.pace.unbound(time);
+                if m.by == EndedBy::EndOfDay as u8 {
+                    self.served = true;
+                    self.pace.end_day();
+                }
+                if m.by != EndedBy::Silence as u8 {
+                    self.pace.owe(Owed::End, time);
                 }
             }
             EventBody::SessionMark(m) => self.ended |= m.code == b'E',
@@ -137,7 +163,14 @@ impl SessionWatch {
     fn log_in(&mut self, m: &LoggedIn, event: &Event, time: Nanos) {
         // What is below comes only when it is asked for.
         self.left = self.left.max(m.next_report.saturating_sub(1));
+        let address = SocketAddrV4::new(Ipv4Addr::from(m.ip), m.port);
+        self.pace.unbound(time);
+        self.pace.owe(Owed::Accepted, time);
         if let Some(before) = self.logins.last_mut() {
+            if before.until > time && before.address != address {
+                self.displaced.push((before.address, before.event.client_nonce));
+                self.pace.owe(Owed::Displaced, time);
+            }
             before.until = before.until.min(time);
         }
         let keys = (m.flags & 2 != 0)
@@ -146,7 +179,7 @@ impl SessionWatch {
             event: *m,
             applied: event.head.applied,
             command: event.head.command.0,
-            address: SocketAddrV4::new(Ipv4Addr::from(m.ip), m.port),
+            address,
             keys,
             from: time,
             until: Nanos(u64::MAX),
@@ -208,6 +241,7 @@ impl SessionWatch {
             return true;
         };
         if downstream {
+            self.on_downstream(&head, sent, faults);
             for (block, number) in blocks.iter().zip(head.sequence..) {
                 if let Err(what) = self.reports.see(number, block) {
                     let what = format!("session {who}: {what}");
@@ -226,6 +260,20 @@ impl SessionWatch {
             }
         }
         true
+    }
+
+    /// Heartbeats and ends, reports of now and those that are sent again.
+    fn on_downstream(&mut self, head: &Head, sent: &Sent, faults: &mut Faults) {
+        match head.count {
+            0xFFFF => return self.pace.told(Owed::End, sent.at),
+            _ => self.pace.told(Owed::Heartbeat, sent.at),
+        }
+        let last = (head.sequence + head.count as u64).saturating_sub(1);
+        if head.count > 0 && last <= self.highest {
+            self.replays.sent(sent.peer, head, sent.at, self.slot.0, faults);
+        } else if head.count > 0 {
+            self.highest = last;
+        }
     }
 
     fn command_of(&self, report: u64) -> u64 {
@@ -248,6 +296,7 @@ impl SessionWatch {
             [b'K', ..] if block.len() == 21 => {
                 let place = (u64_at(1), u64_at(9));
                 self.said.push((sent.at, place.0));
+                self.pace.said(sent.at, place.0, who, faults);
                 match self.places.get(&place) {
                     Some(&command) => self.committed(command, sent, disk, "K", faults),
                     None => {
@@ -270,6 +319,7 @@ impl SessionWatch {
                     faults.at("A says what the log does not", what, sent.at);
                 }
                 self.committed(login.command, sent, disk, "A", faults);
+                self.pace.told(Owed::Accepted, sent.at);
             }
             _ => {
                 let what = format!("session {who}: {}", hex(block));
@@ -334,10 +384,55 @@ impl SessionWatch {
         self.rhythm.until(now, &format!("session {}", self.slot.0), faults);
     }
 
-    /// The exchange was away: silence until now is nobody's fault.
-    pub fn excuse(&mut self, now: Nanos) {
+    /// What a client must be told in time, judged up to `now`.
+    pub fn judge_pace(&mut self, now: Nanos, faults: &mut Faults) {
+        self.pace.until(now, self.slot.0, faults);
+    }
+
+    /// The exchange was away and comes up: silence until now is nobody's fault, but who is bound is
+    /// told at once.
+    pub fn up(&mut self, now: Nanos) {
         self.left = self.left.max(self.reports.told());
         self.rhythm.excuse(now);
+        self.replays.up();
+        self.pace.up();
+        if self.served {
+            self.pace.owe(Owed::End, now);
+        } else if self.bound(now).is_some() {
+            self.pace.owe(Owed::Heartbeat, now);
+            self.pace.owe(Owed::Applied, now);
+        }
+    }
+
+    /// The gateway received something under this session's name.
+    pub fn asked(&mut self, from: SocketAddrV4, bytes: &[u8]) {
+        if bytes.get(..10) == Some(&self.name[..])
+            && let Some((head, _)) = bytes.get(..20).and_then(packet)
+        {
+            self.replays.asked(from, &head);
+        }
+    }
+
+    /// Whether a login from `address` with this nonce was displaced by one from elsewhere; it is told
+    /// so now, once.
+    pub fn was_displaced(&mut self, address: SocketAddrV4, nonce: &[u8], at: Nanos) -> bool {
+        let place = self.displaced.iter().position(|(a, n)| *a == address && n[..] == *nonce);
+        let Some(place) = place else { return false };
+        self.displaced.remove(place);
+        self.pace.told(Owed::Displaced, at);
+        true
+    }
+
+    /// Whether a login from `address` with this nonce is over.
+    pub fn was_bound(&self, address: SocketAddrV4, nonce: &[u8]) -> bool {
+        let over = |l: &&Login| l.until < Nanos(u64::MAX);
+        let mut logins = self.logins.iter().filter(over);
+        logins.any(|l| l.address == address && l.event.client_nonce[..] == *nonce)
+    }
+
+    /// The client's time in its last login, ns; 0 before the first.
+    pub fn last_login_time(&self) -> u64 {
+        self.logins.last().map_or(0, |l| l.event.login_time.0)
     }
 }
 

@@ -1,0 +1,132 @@
+//! Pace: what a client must be told, and when (session.md 11, 14, Login 3 and 4): K within a
+//! millisecond of what was applied and never twice in one; A and J 'B' for a login; the end that a
+//! logoff or the end of the day is; heartbeat and K at once after a restart.
+//!
+//! Consumes one session's events and what left for it; produces what came too late, or never. Times in
+//! which the exchange was down or stood still are excused from outside.
+
+use super::Faults;
+use crate::types::Nanos;
+use std::collections::VecDeque;
+
+const MS: u64 = 1_000_000;
+/// So much later is not late: commit, engine and egress each wait for their turn.
+const SLACK_NS: u64 = 60 * MS;
+/// Least time between two K.
+const APPLIED_NS: u64 = MS;
+
+/// What a client must be told once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owed {
+    /// A, to who logged in.
+    Accepted,
+    /// J 'B', to whom that displaced.
+    Displaced,
+    /// Count 0xFFFF, to who logged off or when the day ended.
+    End,
+    /// A heartbeat or a report, to who is bound when the exchange comes up.
+    Heartbeat,
+    /// K, to the same.
+    Applied,
+}
+
+struct Debt {
+    what: Owed,
+    since: Nanos,
+    /// Nobody has to be told any more.
+    until: Nanos,
+}
+
+/// One session.
+#[derive(Default)]
+pub struct Pace {
+    debts: Vec<Debt>,
+    /// Applied-through as it moved, until a K said so.
+    moves: VecDeque<(Nanos, u64)>,
+    last_applied: Option<Nanos>,
+    /// K goes with each end of a day.
+    day_over: bool,
+}
+
+impl Pace {
+    /// Applied-through moved to `applied` for who is bound.
+    pub fn moved(&mut self, at: Nanos, applied: u64) {
+        self.moves.push_back((at, applied));
+    }
+
+    /// Another binding from `at` on, or none: what was owed to the one before is not, any more.
+    pub fn unbound(&mut self, at: Nanos) {
+        self.moves.clear();
+        for debt in &mut self.debts {
+            debt.until = debt.until.min(at);
+        }
+    }
+
+    /// The day is over for this session.
+    pub fn end_day(&mut self) {
+        self.day_over = true;
+    }
+
+    /// This must be told from `since` on.
+    pub fn owe(&mut self, what: Owed, since: Nanos) {
+        self.debts.push(Debt { what, since, until: Nanos(u64::MAX) });
+    }
+
+    /// The exchange comes up: what a life before owed is forgotten.
+    pub fn up(&mut self) {
+        self.debts.clear();
+        self.moves.clear();
+        self.last_applied = None;
+    }
+
+    /// This was told at `at`.
+    pub fn told(&mut self, what: Owed, at: Nanos) {
+        self.debts.retain(|d| d.what != what || at < d.since);
+    }
+
+    /// K said that everything through `applied` is applied.
+    pub fn said(&mut self, at: Nanos, applied: u64, who: u16, faults: &mut Faults) {
+        self.told(Owed::Applied, at);
+        if let Some(last) = self.last_applied.replace(at)
+            && at.since(last) < APPLIED_NS
+            && !self.day_over
+        {
+            let what = format!("session {who}: {} us after the one before", at.since(last) / 1_000);
+            faults.at("K twice in a millisecond", what, at);
+        }
+        while let Some(&(since, moved)) = self.moves.front()
+            && moved <= applied
+        {
+            self.moves.pop_front();
+            if at.since(since) > SLACK_NS && !faults.excused(since, at) {
+                let late = at.since(since) / 1_000;
+                let what = format!("session {who}: {moved} was applied {late} us before");
+                faults.at("K came too late", what, at);
+            }
+        }
+    }
+
+    /// Judges up to `now` what was never told.
+    pub fn until(&mut self, now: Nanos, who: u16, faults: &mut Faults) {
+        self.debts.retain(|debt| {
+            let due = debt.since.plus(SLACK_NS);
+            if now <= due {
+                return true;
+            }
+            if debt.until > due && !faults.stalled(debt.since, due) {
+                let what = format!("session {who}: {:?} since {}", debt.what, debt.since.0);
+                faults.at("a client was not told", what, now);
+            }
+            false
+        });
+        if let Some(&(since, applied)) = self.moves.front()
+            && now.since(since) > SLACK_NS
+        {
+            self.moves.clear();
+            if !faults.excused(since, now) {
+                let what = format!("session {who}: no K since {applied} was applied");
+                faults.at("K came too late", what, now);
+            }
+        }
+    }
+}
