@@ -27,7 +27,7 @@ for way in "$inside w0 $outside w1 $client" "$outside w1 $inside w0 $address"; d
     mac=$(ip -n "$there" -o link show dev "$peer" | grep -o 'link/ether [0-9a-f:]*' | cut -d' ' -f2)
     ip -n "$here" neighbour replace "$ip" lladdr "$mac" dev "$link" nud permanent
 done
-SEGMENT_MIB=8 HOT_SEGMENTS=64 venue_make memory 4 5
+SEGMENT_MIB=8 venue_make memory 4 5
 exchange_start
 exchange_ready
 tail -n 1 "$venue/exchange.out" | grep -q '(af_xdp:native' || fail "not over AF_XDP: $(tail -n 1 "$venue/exchange.out")"

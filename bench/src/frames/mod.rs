@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use wire::{BATCH, Driver, Listener, Received, Sender, interface_number};
 
@@ -83,6 +83,8 @@ pub fn echo(args: &EchoArgs) -> Result<(), String> {
 
 /// Frames kept to start from, the newest.
 const SEEDS_MAX: usize = 2_048;
+/// Frames kept of those that are few.
+const RARE_MAX: usize = 256;
 /// Frames heard of each session before the attack begins.
 const HEARD_MIN: u64 = 50;
 /// New seeds are taken over every so many frames.
@@ -94,10 +96,10 @@ const OPEN: u64 = BATCH as u64;
 /// VLAN of the second program, which no interface here has.
 const VLAN: u16 = 5;
 
-/// Why a frame was not taken: counters of status.json that must have moved. The others need a host or a
+/// What came to be of frames, most of it why they were not taken: counters of status.json that must have moved. The others need a host or a
 /// day in another state (ring full, halted), a session's own behaviour (logins, rates: the suites of
 /// `cargo test`), or cannot be reached behind the program.
-const REFUSALS: [(&str, &str); 14] = [
+const REFUSALS: [(&str, &str); 17] = [
     ("nic", "refused_length"),
     ("nic", "refused_ip_checksum"),
     ("nic", "refused_udp_checksum"),
@@ -111,6 +113,9 @@ const REFUSALS: [(&str, &str); 14] = [
     ("gateway_ingress", "zero_sequence"),
     ("gateway_ingress", "duplicates"),
     ("gateway_ingress", "jumps"),
+    ("gateway_ingress", "challenges"),
+    ("gateway_ingress", "replay_requests"),
+    ("gateway_ingress", "refusals"),
     ("retransmitter", "malformed"),
 ];
 
@@ -133,6 +138,8 @@ struct Heard {
     honest: Honest,
     seeds: Vec<Seed>,
     next: usize,
+    /// Those that are few: logins and requests, mostly. The first of them are kept.
+    rare: Vec<Seed>,
     /// Frames of each session, by source port; and how many have no MAC.
     sessions: BTreeMap<u16, (u64, bool)>,
 }
@@ -148,6 +155,12 @@ impl Heard {
         let (count, open) = self.sessions.entry(port).or_default();
         *count += 1;
         *open |= seed.open;
+        if seed.is_rare(model.destinations[1]) {
+            if self.rare.len() < RARE_MAX {
+                self.rare.push(seed);
+            }
+            return;
+        }
         if self.seeds.len() < SEEDS_MAX {
             self.seeds.push(seed);
         } else {
@@ -214,9 +227,11 @@ impl Sent {
 }
 
 pub fn run(args: &FramesArgs) -> Result<(), String> {
-    let stop = AtomicBool::new(false);
+    let (over, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let result = attack(args, scope, &stop);
+        let result = attack(args, scope, &over, &stop);
+        // Also when it came to an end before its end.
+        over.store(true, Ordering::Relaxed);
         stop.store(true, Ordering::Relaxed);
         result
     })
@@ -226,6 +241,7 @@ pub fn run(args: &FramesArgs) -> Result<(), String> {
 fn attack<'scope, 'env>(
     args: &'env FramesArgs,
     scope: &'scope std::thread::Scope<'scope, 'env>,
+    over: &'env AtomicBool,
     stop: &'env AtomicBool,
 ) -> Result<(), String> {
     let text = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
@@ -250,7 +266,7 @@ fn attack<'scope, 'env>(
     };
     let (lost_before, nic_before) = (lost_on_wire()?, counters(&args.status)?);
     println!("listening");
-    let heard = std::sync::Arc::new(Mutex::new(Heard::default()));
+    let heard = Arc::new(Mutex::new(Heard::default()));
     let (ear, model) = (heard.clone(), Model { destinations: venue.to_vec(), vlan: None });
     let listening = scope.spawn(move || {
         loop {
@@ -266,10 +282,8 @@ fn attack<'scope, 'env>(
             std::thread::sleep(Duration::from_micros(500));
         }
     });
-    let over = std::sync::Arc::new(AtomicBool::new(false));
-    let (over_tcp, over_ping) = (over.clone(), over.clone());
-    let tcp = scope.spawn(move || beside::converse(args.echo, &over_tcp));
-    let ping = scope.spawn(move || beside::ping(*args.echo.ip(), &over_ping));
+    let tcp = scope.spawn(move || beside::converse(args.echo, over));
+    let ping = scope.spawn(move || beside::ping(*args.echo.ip(), over));
 
     let begun = Instant::now();
     while !lock(&heard).is_enough(args.sessions) {
@@ -282,6 +296,7 @@ fn attack<'scope, 'env>(
     let mut attacker = Attacker {
         random: Random::new(args.seed),
         seeds: Vec::new(),
+        rare: Vec::new(),
         client: args.client,
         venue: venue.to_vec(),
         mtu: args.mtu,
@@ -291,7 +306,9 @@ fn attack<'scope, 'env>(
     let (mut frames, mut renewed, mut told, mut missing) = (Vec::with_capacity(BATCH), 0, begun, 0);
     while sent.frames < args.count {
         if attacker.seeds.is_empty() || sent.frames >= renewed {
-            attacker.seeds.clone_from(&lock(&heard).seeds);
+            let heard = lock(&heard);
+            attacker.seeds.clone_from(&heard.seeds);
+            attacker.rare.clone_from(&heard.rare);
             renewed = sent.frames + RENEW;
         }
         frames.clear();

@@ -62,6 +62,12 @@ impl Seed {
         Some(Seed { bytes, open })
     }
 
+    /// No datagram with messages: login, heartbeat, request.
+    pub fn is_rare(&self, repair: SocketAddrV4) -> bool {
+        let to_repair = self.bytes[36..38] == repair.port().to_be_bytes();
+        to_repair || self.payload().len() < 30 || self.payload()[..10] == [b' '; 10]
+    }
+
     fn payload(&self) -> &[u8] {
         &self.bytes[42..]
     }
@@ -128,6 +134,8 @@ fn finish_sums(frame: &mut [u8]) {
 pub struct Attacker {
     pub random: Random,
     pub seeds: Vec<Seed>,
+    /// Those that are few beside the others; he takes one of them one time in eight.
+    pub rare: Vec<Seed>,
     /// Address of all honest clients.
     pub client: Ipv4Addr,
     pub venue: Vec<SocketAddrV4>,
@@ -142,7 +150,9 @@ impl Attacker {
     pub fn attempt(&mut self, out: &mut Vec<Vec<u8>>) {
         loop {
             let kind = self.random.below(KINDS.len());
-            let seed = self.seeds[self.random.below(self.seeds.len())].clone();
+            let rare = !self.rare.is_empty() && self.random.one_in(8);
+            let from = if rare { &self.rare } else { &self.seeds };
+            let seed = from[self.random.below(from.len())].clone();
             let begun = out.len();
             self.make(kind, &seed, out);
             let may_keep_address = !seed.open || matches!(KINDS[kind], "repetition" | "form");
