@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What the order path asks of the kernel: a venue over AF_XDP, its thread spinning, brokers under load at
 # the other end of the wire. strace counts the thread's system calls over many messages: only sendto, the
-# kick, may be among them. Segments are so small that many end meanwhile. Then the same thread's calls of
+# kick, may be among them; and a write, the bell that wakes the repair thread, for a repair request that
+# came meanwhile. Segments are so small that many end meanwhile. Then the same thread's calls of
 # the allocator, in the process of a test: none. Switches and cycles are printed, not judged.
 #
 #   tests/syscalls.sh
@@ -50,6 +51,14 @@ switches() { awk '/^nonvoluntary/ { print $2 }' "$thread/status"; }
 messages() { status agents.gateway_ingress.messages; }
 flowing() { [ "$(messages)" != unknown ] && [ "$(messages)" -gt $((2 * rate)) ]; }
 within 60 flowing
+# Requests that repair has had, whatever it answered.
+requests() {
+    local of sum=0
+    for of in answered malformed beyond not_allowed over_rate over_total table_full; do
+        sum=$((sum + $(status agents.retransmitter.$of)))
+    done
+    echo $sum
+}
 
 echo "== $seconds s without strace"
 before=$(messages) switched=$(switches)
@@ -62,32 +71,34 @@ echo "longest cycle $(status threads.rialto-ingress.longest_cycle_ns) ns (since 
     "overruns $(status threads.rialto-ingress.overruns) of $(status threads.rialto-ingress.busy_cycles) busy cycles"
 
 echo "== $seconds s with strace on the order path's thread"
-before=$(messages)
+before=$(messages) asked=$(requests)
 segments=$(status command_log.written)
 timeout -s INT "$seconds" strace -c -o "$venue/calls" -p "${thread##*/}" 2>"$venue/strace.err" || true
 pause_ms 300 # the status file is rewritten every 200 ms
-counted=$(($(messages) - before))
+counted=$(($(messages) - before)) asked=$(($(requests) - asked))
 cat "$venue/calls"
-echo "$counted messages, commands $segments to $(status command_log.written)"
+echo "$counted messages, $asked repair requests, commands $segments to $(status command_log.written)"
 exchange_alive
 witnesses_stop
 exchange_stop
 audit
 expect faults -eq 0
 
-python3 - "$venue/calls" "$counted" "$seconds" <<'P'
+python3 - "$venue/calls" "$counted" "$seconds" "$asked" <<'P'
 import sys
 calls = {}
 for line in open(sys.argv[1]):
     words = line.split()
     if len(words) >= 5 and words[0][0].isdigit() and words[-1] != "total":
         calls[words[-1]] = int(words[3])
-messages, seconds = int(sys.argv[2]), int(sys.argv[3])
+messages, seconds, asked = map(int, sys.argv[2:])
 assert messages >= 1000 * seconds, f"only {messages} messages: no load"
 assert calls.get("sendto", 0) > 100, f"no kick seen: {calls}"
 others = {name: n for name, n in calls.items() if name != "sendto"}
+bells = others.pop("write", 0)
+assert bells <= asked, f"{bells} calls of write for {asked} repair requests"
 assert not others, f"the order path asked the kernel for more than the kick: {others}"
-print(f"{messages} messages, {calls['sendto']} kicks, no other system call")
+print(f"{messages} messages, {calls['sendto']} kicks, {bells} bells, no other system call")
 P
 
 echo "== allocator calls of the same thread"
