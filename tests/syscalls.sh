@@ -2,8 +2,8 @@
 # What the order path asks of the kernel: a venue over AF_XDP, its thread spinning, brokers under load at
 # the other end of the wire. strace counts the thread's system calls over many messages: only sendto, the
 # kick, may be among them; and a write, the bell that wakes the repair thread, for a repair request that
-# came meanwhile. Segments are so small that many end meanwhile. Then the same thread's calls of
-# the allocator, in the process of a test: none. Switches and cycles are printed, not judged.
+# came meanwhile. Segments are so small that many end meanwhile. (Its calls of the
+# allocator: tests/alloc_nic.rs, none.) Switches and cycles are printed, not judged.
 #
 #   tests/syscalls.sh
 #   RATE=20000 SECONDS_TRACED=20 tests/syscalls.sh
@@ -100,10 +100,3 @@ assert bells <= asked, f"{bells} calls of write for {asked} repair requests"
 assert not others, f"the order path asked the kernel for more than the kick: {others}"
 print(f"{messages} messages, {calls['sendto']} kicks, {bells} bells, no other system call")
 P
-
-echo "== allocator calls of the same thread"
-release=()
-[ "$profile" != release ] || release=(--release)
-cargo test --quiet "${release[@]}" --test it -- --ignored --exact --nocapture \
-    alloc_nic::the_order_path_over_af_xdp_allocates_nothing | tee "$venue/test.out"
-grep -q '1 passed' "$venue/test.out" || fail "the test did not run"

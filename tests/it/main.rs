@@ -1,12 +1,12 @@
 //! One integration binary; each module is a suite.
 
 mod alloc;
-mod alloc_nic;
 mod attack;
 mod audit;
 mod broker;
 mod capture;
 mod codecs;
+mod counting;
 mod feed;
 mod golden;
 mod host;
