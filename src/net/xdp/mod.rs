@@ -4,8 +4,9 @@
 //! are for one of the NIC's addresses; produces whole frames, headers written from a template. What
 //! the queues cannot carry goes through an ordinary socket on the same address: fragments, other
 //! queues, destinations whose Ethernet address is not known yet, or that are this host itself. Knows
-//! no orders. Set-up allocates; receive, send and flush do not, and make no system call unless
-//! something came through the kernel's socket.
+//! no orders. Set-up allocates; receive, send and flush do not. They make no system call but the kick,
+//! unless something came through the kernel's socket, or must leave through it, or the thread of
+//! another port is to be woken.
 
 mod bell;
 mod neighbours;
