@@ -14,6 +14,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod wire;
 // The tests' whole venue on one thread, for `mutate`.
 #[allow(dead_code)]
 #[path = "../../tests/it/venue/mod.rs"]
@@ -55,6 +56,10 @@ enum Command {
     /// The other end of the TCP connection beside `frames`
     #[command(hide = true)]
     FramesEcho(frames::EchoArgs),
+    /// An order's way over a wire and back, beside the floor of this host; needs root
+    Wire(wire::WireArgs),
+    /// Rates that must hold for many seconds over AF_XDP, and the highest that does; needs root
+    Sustain(wire::sustain::SustainArgs),
     /// One attacker of `flood`
     #[command(hide = true)]
     Attacker(flood::AttackerArgs),
@@ -126,6 +131,8 @@ fn main() -> ExitCode {
         Command::Flood(args) => flood::run(&args),
         Command::Frames(args) => frames::run(&args),
         Command::FramesEcho(args) => frames::echo(&args),
+        Command::Wire(args) => wire::run(&args),
+        Command::Sustain(args) => wire::sustain::run(&args),
         Command::Attacker(args) => flood::attack(&args),
     };
     match done {
