@@ -44,11 +44,12 @@ impl Bell {
     }
 
     /// Before the frames are looked for. Reads the descriptor first: rung in between, it is the swap
-    /// that makes the frames of that ringer visible, as he writes no second time.
+    /// that makes the frames of that ringer visible, as he writes no second time. A ringer who has not
+    /// written yet is left to be answered next time: else his writing would be read by nobody, and the
+    /// descriptor stay readable.
     #[inline]
     pub(super) fn answer(&self) {
-        if self.rung.load(Ordering::Relaxed) {
-            self.read();
+        if self.rung.load(Ordering::Acquire) && self.read() {
             self.rung.swap(false, Ordering::AcqRel);
         }
     }
@@ -60,12 +61,12 @@ impl Bell {
         let _ = unsafe { libc::write(self.fd(), (&raw const one).cast(), size_of::<u64>()) };
     }
 
+    /// Whether it was written to.
     #[cold]
-    fn read(&self) {
+    fn read(&self) -> bool {
         let mut count = 0u64;
-        // SAFETY: eight bytes that live through the call. Empty is no matter: the ringer is about to
-        // write, and the sleeper wakes once in vain.
-        let _ = unsafe { libc::read(self.fd(), (&raw mut count).cast(), size_of::<u64>()) };
+        // SAFETY: eight bytes that live through the call.
+        unsafe { libc::read(self.fd(), (&raw mut count).cast(), size_of::<u64>()) == 8 }
     }
 }
 
@@ -89,6 +90,20 @@ mod tests {
         assert!(!rings(&bell));
         bell.answer();
         other.ring();
+        assert!(rings(&bell));
+    }
+
+    /// The ringer is stopped between his mark and his write; the sleeper looks in between.
+    #[test]
+    fn a_ring_that_comes_late_is_answered_too() {
+        let bell = Bell::new().unwrap();
+        bell.rung.store(true, Ordering::Release);
+        bell.answer();
+        bell.write();
+        assert!(rings(&bell));
+        bell.answer();
+        assert!(!rings(&bell), "readable for ever: its thread sleeps no more");
+        bell.ring();
         assert!(rings(&bell));
     }
 
