@@ -5,7 +5,7 @@
 
 use super::cpus;
 use crate::config::{Config, Idle};
-use crate::net::xdp::PathWish;
+use crate::net::xdp::{PathWish, RECEIVE_FRAMES, TRANSMIT_FRAMES};
 use std::path::PathBuf;
 
 /// How frames come in.
@@ -73,12 +73,12 @@ pub struct Needs {
     pub ports: Vec<u16>,
 }
 
-/// Frames of a queue: 4,096 of 2,048 bytes to receive with, as many to transmit with (`net::xdp`).
-const UMEM_BYTES: u64 = 2 * 4_096 * 2_048;
+/// Frames of a queue, of 2,048 bytes.
+const UMEM_BYTES: u64 = (RECEIVE_FRAMES as u64 + TRANSMIT_FRAMES as u64) * 2_048;
 /// A frame of 2,048 bytes less the 256 that the kernel keeps in front of the packet
 /// (XDP_PACKET_HEADROOM, linux/bpf.h).
 const FRAME_BYTES: u64 = 2_048 - 256;
-const FILL_ENTRIES: u32 = 4_096;
+const FILL_ENTRIES: u32 = RECEIVE_FRAMES;
 /// Segments of each log that must fit before a start: see `topology`.
 const SEGMENTS_MIN: u64 = 4;
 

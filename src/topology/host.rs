@@ -76,9 +76,13 @@ impl Ports {
 
     fn on_nic(config: &Config, capture: Option<&Capture>) -> Result<(Ports, Nic), XdpError> {
         let (network, feed) = (&config.network, &config.feed);
+        let listen = *config.gateway.listen.ip();
+        if listen.is_loopback() || listen != *feed.repair.ip() || listen != feed.interface {
+            return Err(XdpError::NotOneAddress);
+        }
         let interface = match &network.interface {
             Some(name) => name.clone(),
-            None => af_xdp::Interface::with_address(*config.gateway.listen.ip())?.name,
+            None => af_xdp::Interface::with_address(listen)?.name,
         };
         let mut nic = Nic::open(&NicConfig {
             interface,
@@ -94,9 +98,9 @@ impl Ports {
             0 => AnyPort::Xdp(Box::new(port)),
             ppm => AnyPort::LossyXdp(Box::new(LossyPort::new(port, seed, ppm))),
         };
-        let gateway = lossy(nic.bind(config.gateway.listen)?, 11);
+        let gateway = lossy(nic.bind(config.gateway.listen)?.for_strangers(), 11);
         let lines = AnyPort::Xdp(Box::new(nic.multicast_sender(feed.interface, feed.ttl)?));
-        let repair = lossy(nic.bind(feed.repair)?, 12);
+        let repair = lossy(nic.bind(feed.repair)?.for_strangers(), 12);
         Ok((Ports { gateway, feed: lines, repair }, nic))
     }
 

@@ -213,14 +213,14 @@ impl fmt::Display for Error {
             ),
             Error::ZeroCopyUnsupported { interface, queue } => write!(
                 f,
-                "queue {queue} of {interface} has no zero-copy: allow mode {} (or try frame_size 4096, \
-                 which some drivers need)",
+                "queue {queue} of {interface} has no zero-copy: allow mode {} (some drivers need chunks of \
+                 4096, Config::frame_size)",
                 Mode::NativeCopy
             ),
             Error::MtuTooLarge { interface, mtu, max: Some(max) } => write!(
                 f,
-                "MTU {mtu} of {interface} does not fit into a chunk: ip link set {interface} mtu {max}, \
-                 or frame_size 4096"
+                "MTU {mtu} of {interface} does not fit into a chunk: ip link set {interface} mtu {max} \
+                 (or larger chunks, Config::frame_size)"
             ),
             Error::MtuTooLarge { interface, mtu, max: None } => write!(
                 f,

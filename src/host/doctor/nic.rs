@@ -8,6 +8,8 @@ use crate::host::surface::NicItem;
 
 /// Headers of Ethernet, IPv4 and UDP in front of a datagram of 1,472 bytes.
 const ETHERNET_BYTES: u64 = 14;
+/// Of a tag that a switch may add.
+const VLAN_BYTES: u64 = 4;
 const DATAGRAM_MTU: u64 = 1_472 + 28;
 
 pub(super) fn rows(host: &Host) -> Vec<Row> {
@@ -65,7 +67,7 @@ fn link(host: &Host) -> Row {
 }
 
 fn mtu(host: &Host) -> Row {
-    let largest = host.needs.frame_bytes - ETHERNET_BYTES;
+    let largest = host.needs.frame_bytes - ETHERNET_BYTES - VLAN_BYTES;
     let ask = ask(
         "MTU",
         match host.needs.path {

@@ -13,7 +13,9 @@ mod neighbours;
 mod nic;
 mod path;
 
-pub use nic::{Duties, Errand, Nic, NicConfig, NicCounters, Receive, Transmit};
+pub use nic::{
+    Duties, Errand, Nic, NicConfig, NicCounters, RECEIVE_FRAMES, Receive, TRANSMIT_FRAMES, Transmit,
+};
 pub use path::{Path, PathWish};
 
 use super::capture::CapturedPort;
@@ -21,7 +23,7 @@ use super::port::{BURST, DATAGRAM_BYTES_MAX, Port};
 use super::udp::UdpPort;
 use af_xdp::packet::{Address, Template, UdpChecksum};
 use af_xdp::{Frame, MacAddress, Umem};
-use neighbours::NeighbourTable;
+use neighbours::{NeighbourTable, Peers};
 use nic::{Lanes, NicShared};
 use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -44,6 +46,11 @@ pub enum XdpError {
     /// A port for an address that the program does not take from the kernel.
     #[error("{0} is not among the addresses that the NIC was opened for")]
     NotADestination(SocketAddrV4),
+    /// A venue has one NIC for orders, reports, feed and repair.
+    #[error(
+        "gateway.listen, feed.repair and feed.interface are not one address of a NIC, or on loopback"
+    )]
+    NotOneAddress,
     /// All frames are given away, or the duties have started.
     #[error("a NIC has room for 8 ports, all made before it starts")]
     TooManyPorts,
@@ -60,10 +67,15 @@ struct Templates {
 impl Templates {
     /// Headers for `to`; `None` when its Ethernet address is not known.
     #[inline]
-    fn find(&mut self, to: SocketAddrV4, neighbours: &NeighbourTable) -> Option<&Template> {
+    fn find(
+        &mut self,
+        to: SocketAddrV4,
+        neighbours: &NeighbourTable,
+        peers: Peers,
+    ) -> Option<&Template> {
         let mac = match to.ip().is_multicast() {
             true => MacAddress::of_group(*to.ip())?,
-            false => neighbours.find(*to.ip())?,
+            false => neighbours.find(*to.ip(), peers)?,
         };
         let key = u32::from(*to.ip()) ^ u32::from(to.port()) << 16;
         let at = (key.wrapping_mul(0x9E37_79B9) >> 24) as usize % TEMPLATES;
@@ -93,6 +105,7 @@ pub struct XdpPort {
     /// Reserved, and then there was nothing to send.
     kept: Option<Frame>,
     templates: Templates,
+    peers: Peers,
     kernel: CapturedPort<UdpPort>,
     kernel_waits: Arc<AtomicBool>,
     poll_fd: Option<Arc<OwnedFd>>,
@@ -135,6 +148,7 @@ impl XdpPort {
             lane,
             kept: None,
             templates: Templates { places, own_mac, own: local, ttl },
+            peers: Peers::Known,
             kernel,
             kernel_waits,
             poll_fd,
@@ -142,6 +156,13 @@ impl XdpPort {
             scratch: Box::new([0; DATAGRAM_BYTES_MAX]),
             duties: None,
         })
+    }
+
+    /// Answers whoever asks: their made-up addresses may take no place from those of clients. Handles
+    /// made from it are for clients again.
+    pub fn for_strangers(mut self) -> XdpPort {
+        self.peers = Peers::Strangers;
+        self
     }
 
     /// A handle for another thread: sends from the same address, receives nothing. Before the NIC
@@ -211,8 +232,10 @@ impl Port for XdpPort {
 
     #[inline]
     fn send(&mut self, to: SocketAddrV4, fill: impl FnOnce(&mut [u8]) -> usize) {
-        let XdpPort { shared, umem, lanes, kept, templates, kernel, dropped, scratch, .. } = self;
-        let Some(template) = templates.find(to, &shared.table) else {
+        let XdpPort {
+            shared, umem, lanes, kept, templates, peers, kernel, dropped, scratch, ..
+        } = self;
+        let Some(template) = templates.find(to, &shared.table, *peers) else {
             return kernel.send(to, fill);
         };
         let Some(mut frame) = kept.take().or_else(|| lanes.empty.pop()) else {

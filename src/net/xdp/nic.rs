@@ -32,9 +32,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Frames that one queue receives with: 20 ms at peak.
-const RECEIVE_FRAMES: u32 = 4_096;
+pub const RECEIVE_FRAMES: u32 = 4_096;
 /// Frames that all lanes together transmit with.
-const TRANSMIT_FRAMES: u32 = 4_096;
+pub const TRANSMIT_FRAMES: u32 = 4_096;
 /// Frames that one port may have written and not yet sent. A port writes at most this much in one
 /// duty cycle; beyond it counts what it drops, and repair makes up for it.
 const PORT_FRAMES: usize = 512;
@@ -562,7 +562,9 @@ impl Agent for Errand {
     fn duty_cycle(&mut self, now: Nanos) -> usize {
         if now >= self.next_refresh {
             self.next_refresh = now.plus(REFRESH_NS);
-            self.shared.table.refresh(&mut self.neighbours);
+            self.shared.table.refresh(&mut self.neighbours, false);
+        } else if self.shared.table.has_wanted() {
+            self.shared.table.refresh(&mut self.neighbours, true);
         }
         for (fd, waits) in &self.kernel {
             if !waits.load(Ordering::Relaxed) && is_readable(*fd) {
