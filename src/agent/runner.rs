@@ -214,6 +214,7 @@ impl Runner {
     /// What the thread asks of the kernel before its loop: it may not ask later. The core it got, and
     /// how it is scheduled.
     fn prepare_thread(&self) -> (Option<usize>, Scheduling) {
+        touch_stack();
         if matches!(self.options.idle, IdleStrategy::Park { .. }) {
             ask_for_sharp_timers();
         }
@@ -412,6 +413,14 @@ pub fn available_cores() -> Vec<usize> {
 /// Pins the calling thread; false when the host refuses.
 pub fn pin(core: usize) -> bool {
     core_affinity::set_for_current(core_affinity::CoreId { id: core })
+}
+
+/// Stack that a cycle may need, touched before the first one: a page fault costs microseconds.
+const STACK_BYTES: usize = 256 << 10;
+
+#[inline(never)]
+fn touch_stack() {
+    std::hint::black_box(&mut [0u8; STACK_BYTES]);
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> String {

@@ -18,6 +18,9 @@ pub enum Scheduling {
     /// SCHED_FIFO at this priority, 1 to 99: runs until it sleeps, unless a higher one wants to. The
     /// kernel leaves others 5% of a CPU (kernel.sched_rt_runtime_us) where somebody waits.
     Fifo(u8),
+    /// Whatever somebody else chose for the process (SCHED_RR, SCHED_BATCH ...): policy with its flags,
+    /// priority.
+    Other(i32, i32),
 }
 
 impl fmt::Display for Scheduling {
@@ -26,6 +29,9 @@ impl fmt::Display for Scheduling {
             Scheduling::Inherited => f.write_str("inherited"),
             Scheduling::Ordinary => f.write_str("ordinary"),
             Scheduling::Fifo(priority) => write!(f, "fifo {priority}"),
+            Scheduling::Other(policy, priority) => {
+                write!(f, "policy {policy}, priority {priority}")
+            }
         }
     }
 }
@@ -37,6 +43,7 @@ pub fn schedule(wish: Scheduling) -> io::Result<()> {
         Scheduling::Inherited => return Ok(()),
         Scheduling::Ordinary => (libc::SCHED_OTHER, 0),
         Scheduling::Fifo(priority) => (libc::SCHED_FIFO, libc::c_int::from(priority)),
+        Scheduling::Other(policy, priority) => (policy, priority),
     };
     let parameters = libc::sched_param { sched_priority: priority };
     // SAFETY: 0 is the calling thread, and the parameters live through the call.
@@ -54,7 +61,9 @@ pub fn scheduled() -> Scheduling {
         unsafe { (libc::sched_getscheduler(0), libc::sched_getparam(0, &raw mut parameters) == 0) };
     match (policy, u8::try_from(parameters.sched_priority)) {
         (libc::SCHED_FIFO, Ok(priority)) if told => Scheduling::Fifo(priority),
-        _ => Scheduling::Ordinary,
+        (libc::SCHED_OTHER, _) => Scheduling::Ordinary,
+        (policy, _) if policy >= 0 && told => Scheduling::Other(policy, parameters.sched_priority),
+        _ => Scheduling::Inherited,
     }
 }
 
@@ -80,6 +89,20 @@ mod tests {
             assert_eq!(scheduled(), inherited);
             schedule(Scheduling::Ordinary).unwrap();
             assert_eq!(scheduled(), Scheduling::Ordinary);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_class_that_is_not_ours_comes_back_as_it_was() {
+        std::thread::spawn(|| {
+            schedule(Scheduling::Other(libc::SCHED_BATCH, 0)).unwrap();
+            let before = scheduled();
+            assert_eq!(before, Scheduling::Other(libc::SCHED_BATCH, 0));
+            schedule(Scheduling::Ordinary).unwrap();
+            schedule(before).unwrap();
+            assert_eq!(scheduled(), before);
         })
         .join()
         .unwrap();

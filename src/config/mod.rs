@@ -9,6 +9,7 @@ mod read;
 mod sizing;
 mod table;
 
+pub use read::HOST_STATE;
 pub use sizing::Sizing;
 pub use table::{Fault, parse_money};
 

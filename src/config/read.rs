@@ -67,6 +67,18 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     let observe = read_observe(observe, faults);
     let threads = read_threads(threads, faults);
     let (threads, host) = read_host(base, host, threads, faults);
+    let receives = |t: &&ThreadConfig| t.agents.contains(&AgentName::Ingress);
+    if network.as_ref().is_some_and(|n| n.busy_poll)
+        && threads.iter().find(receives).is_some_and(|t| t.idle != Idle::Spin)
+    {
+        faults.push(Fault {
+            key: "network.busy_poll".into(),
+            value: Some("true".into()),
+            allowed: "goes with a thread of ingress that spins: nobody else polls, and each frame \
+                      would wait for the kernel's timer"
+                .into(),
+        });
+    }
     let symbols = read_symbols(symbols, faults);
     let firms = read_firms(firms, faults);
     let accounts = read_accounts(accounts, &symbols, &firms, faults);
@@ -328,7 +340,7 @@ fn read_snapshot(table: Table, faults: &mut Faults) -> Option<u64> {
 
 /// Where the old values of the host are kept when nothing else is said: gone after a boot, as the
 /// values that it undoes are.
-const HOST_STATE: &str = "/run/rialto/configure.json";
+pub const HOST_STATE: &str = "/run/rialto/configure.json";
 
 fn read_network(
     table: Table,

@@ -70,6 +70,42 @@ pub struct Venue {
     recorder: Option<Recorder>,
 }
 
+/// Threads that wait at the gate. A start that fails lets them through to their end: asleep for ever
+/// they would hold the day's files.
+struct Started {
+    handles: Vec<RunnerHandle>,
+    recorder: Option<Recorder>,
+    stop: Arc<AtomicBool>,
+    gate: Arc<Gate>,
+}
+
+impl Started {
+    fn push(&mut self, handle: RunnerHandle) {
+        self.handles.push(handle);
+    }
+
+    /// Lets them run.
+    fn release(mut self) -> (Vec<RunnerHandle>, Option<Recorder>) {
+        self.gate.open();
+        (std::mem::take(&mut self.handles), self.recorder.take())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if self.handles.is_empty() && self.recorder.is_none() {
+            return;
+        }
+        self.stop.store(true, Ordering::Release);
+        self.gate.open();
+        // What made the start fail is the error to tell.
+        crate::agent::join_all(std::mem::take(&mut self.handles)).ok();
+        if let Some(recorder) = self.recorder.take() {
+            recorder.end();
+        }
+    }
+}
+
 /// Locks the process' memory as the configuration wishes; what could not be is a note, or no start.
 fn lock(config: &Config, notes: &mut Vec<String>) -> Result<Locked, StartError> {
     let spins = config.threads.iter().any(|thread| thread.idle == Idle::Spin);
@@ -128,7 +164,8 @@ impl Venue {
             park_ns_max: COLD_PARK_NS,
             ..RunnerOptions::new(clock, stop.clone())
         };
-        let mut runners = Vec::new();
+        let mut runners =
+            Started { handles: Vec::new(), recorder: None, stop: stop.clone(), gate: gate.clone() };
         if let Some(preparer) = assembly.preparer.take() {
             // On a thread of its own: a slow fdatasync of the archiver must not delay the segment
             // that the order path writes next.
@@ -136,8 +173,8 @@ impl Venue {
                 .map_err(|cause| StartError::Host { what: "start a thread", cause })?;
             runners.push(handle);
         }
-        let recorder = writer.map(|writer| Recorder::start(writer, plain())).transpose()?;
-        if let Some(recorder) = &recorder {
+        runners.recorder = writer.map(|writer| Recorder::start(writer, plain())).transpose()?;
+        if let Some(recorder) = &runners.recorder {
             assembly.counters.push(recorder.counters.clone());
         }
         let (mut receive, mut transmit) = (None, None);
@@ -162,7 +199,7 @@ impl Venue {
                 ..plain()
             };
             let mut placed: Vec<Box<dyn Agent + Send>> = Vec::new();
-            if recorder.is_some() {
+            if runners.recorder.is_some() {
                 placed.push(Box::new(CycleStart));
             }
             let has = |name| thread.agents.contains(&name);
@@ -185,18 +222,8 @@ impl Venue {
         // This thread comes down first: soon somebody spins before everybody else, and the filter
         // lets nobody change his class.
         drop(raised);
-        let filtered = sandbox.after_threads();
-        if filtered.is_err() {
-            stop.store(true, Ordering::Release);
-        }
-        gate.open();
-        if let Err(error) = filtered {
-            crate::agent::join_all(runners).ok(); // the first error is the one to tell
-            if let Some(recorder) = recorder {
-                recorder.end();
-            }
-            return Err(error.into());
-        }
+        sandbox.after_threads()?;
+        let (runners, recorder) = runners.release();
         Ok(Venue {
             runners,
             stop,
