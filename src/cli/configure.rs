@@ -4,6 +4,7 @@ use super::doctor::HostArguments;
 use super::text::say;
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use rialto::config::HOST_STATE;
 use rialto::host::Live;
 use rialto::host::configure::{
     Change, FileKeeper, Keeper, Outcome, STAGES, Stage, check, fini, init,
@@ -110,6 +111,10 @@ fn run_fini(o: &Options) -> anyhow::Result<ExitCode> {
     let state = match (&o.state, o.host.needs()) {
         (Some(state), _) => state.clone(),
         (None, Ok((config, _))) => config.host.state,
+        (None, Err(error)) if Path::new(HOST_STATE).exists() => {
+            eprintln!("rialto: {error:#}\nthe old values are taken from {HOST_STATE}");
+            HOST_STATE.into()
+        }
         (None, Err(error)) => {
             return Err(
                 error.context("where the old values are is not known: --state FILE names it")

@@ -209,6 +209,8 @@ struct Keeper {
     /// It found a difference: an alarm, and no further one is started.
     diverged: bool,
     failed_before: bool,
+    /// It could not be started, and that is told.
+    unstartable: bool,
 }
 
 /// Wait before a shadow that died is started again: at first, and at most.
@@ -226,6 +228,7 @@ impl Keeper {
             pause_ns: 0,
             diverged: false,
             failed_before: false,
+            unstartable: false,
         }
     }
 
@@ -273,21 +276,23 @@ impl Keeper {
 
     fn start(&mut self) {
         self.started = self.clock.now();
-        let started = std::env::current_exe().and_then(|program| {
-            Command::new(program)
-                .arg("shadow")
-                .arg(&self.dir)
-                .args(["--every-seconds", &self.every_seconds.to_string()])
-                .args(["--parent", &std::process::id().to_string()])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn()
-        });
+        // The program of this process, also when an upgrade has put another file in its place.
+        let started = Command::new("/proc/self/exe")
+            .arg("shadow")
+            .arg(&self.dir)
+            .args(["--every-seconds", &self.every_seconds.to_string()])
+            .args(["--parent", &std::process::id().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
         match started {
-            Ok(child) => self.child = Some(child),
+            Ok(child) => {
+                self.child = Some(child);
+                self.unstartable = false;
+            }
             Err(error) => {
                 self.pause_ns = (self.pause_ns * 2).clamp(PAUSE_NS[0], PAUSE_NS[1]);
-                if !std::mem::replace(&mut self.failed_before, true) {
+                if !std::mem::replace(&mut self.unstartable, true) {
                     tracing::warn!("the shadow cannot be started: {error}; tried again");
                 }
             }

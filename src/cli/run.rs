@@ -381,6 +381,8 @@ struct Alarms {
     unreadable: Vec<&'static str>,
     status: bool,
     capture_error: bool,
+    /// Kicks refused until the last look, and whether that is told.
+    kick_refusals: (u64, bool),
     capture_lacks: bool,
 }
 
@@ -391,6 +393,28 @@ impl Alarms {
             && let Err(error) = written
         {
             tracing::error!("the status file stands still: {error:#}; trying on");
+        }
+    }
+
+    /// A NIC that takes nothing: the interface is down or gone, or its queue is stuck.
+    fn kicks(&mut self, counters: &[Arc<dyn CounterSet>]) {
+        let mut refusals = 0;
+        for set in counters.iter().filter(|set| set.agent() == "nic") {
+            set.visit(&mut |name, value| {
+                if name == "kick_refusals" {
+                    refusals = value;
+                }
+            });
+        }
+        // Some are nothing: a queue that was full for a moment.
+        let rises = refusals.saturating_sub(self.kick_refusals.0) >= KICK_REFUSALS;
+        self.kick_refusals.0 = refusals;
+        if begins(&mut self.kick_refusals.1, rises) {
+            tracing::error!(
+                "the NIC takes no frames, {} kicks refused so far: is its interface up? \
+                 nobody hears this venue meanwhile; the kernel's path is taken by a restart",
+                grouped(refusals)
+            );
         }
     }
 
@@ -441,6 +465,7 @@ impl Alarms {
         if let Some(capture) = venue.capture() {
             self.capture(&capture);
         }
+        self.kicks(&venue.counters);
         for agent in unreadable(&venue.counters) {
             if !self.unreadable.contains(&agent) {
                 self.unreadable.push(agent);
@@ -466,6 +491,8 @@ fn unreadable(counters: &[Arc<dyn CounterSet>]) -> Vec<&'static str> {
     agents
 }
 
+/// Refused kicks between two looks (200 ms) that raise an alarm.
+const KICK_REFUSALS: u64 = 20;
 /// A wall-clock step beyond this raises an alarm.
 const WALL_STEP_MS: i64 = 100;
 /// The alarm comes before the ladder of an archiver that is behind begins at 50%.

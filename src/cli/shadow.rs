@@ -39,6 +39,8 @@ pub struct Arguments {
 /// Exit code of a shadow whose day says something else than its commands: starting it again is in
 /// vain.
 pub(super) const DIVERGED: u8 = 3;
+/// Exit code of a shadow that SIGTERM ended (128 + 15) before the day's last snapshot.
+const STOPPED: u8 = 143;
 /// Below everything that has an answer to give (nice(2)).
 const NICE: i32 = 10;
 /// Nothing to do: look again after this.
@@ -92,8 +94,10 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     }
     if a.once || shadow.is_done() {
         say!("snapshot after command {}", grouped(shadow.written().0));
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    // Told to stop in the middle of a day: whoever keeps it starts another one.
+    Ok(ExitCode::from(STOPPED))
 }
 
 /// Gives way to everybody. Not while the next start would have a lot to do: on a host that is busy a
