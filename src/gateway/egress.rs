@@ -52,7 +52,8 @@ const BATCH: usize = 256;
 const ASKS: usize = 64;
 /// Replay packets per duty cycle: a replay may not hold up live reports (8 x about 1 us).
 const REPLAY_PACKETS: usize = 8;
-/// Deadlines of sessions are looked at no more often than this; a heartbeat may be so much late.
+/// Deadlines of sessions are looked at no more often than this; a heartbeat may be so much late, and a
+/// few cycles more where many are due.
 const SCAN_NS: u64 = 50_000;
 /// Of those that are due, so many are served in one cycle, and one in 32 sessions: sessions that once
 /// came due together do so again every millisecond, and their frames in one hand-over to the NIC would
