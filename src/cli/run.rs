@@ -381,8 +381,9 @@ struct Alarms {
     unreadable: Vec<&'static str>,
     status: bool,
     capture_error: bool,
-    /// Kicks refused until the last look, and whether that is told.
-    kick_refusals: (u64, bool),
+    /// Kicks, and those refused, until the last look.
+    kicks: (u64, u64),
+    nic: bool,
     capture_lacks: bool,
 }
 
@@ -398,22 +399,23 @@ impl Alarms {
 
     /// A NIC that takes nothing: the interface is down or gone, or its queue is stuck.
     fn kicks(&mut self, counters: &[Arc<dyn CounterSet>]) {
-        let mut refusals = 0;
+        let before = self.kicks;
         for set in counters.iter().filter(|set| set.agent() == "nic") {
-            set.visit(&mut |name, value| {
-                if name == "kick_refusals" {
-                    refusals = value;
-                }
+            set.visit(&mut |name, value| match name {
+                "kicks" => self.kicks.0 = value,
+                "kick_refusals" => self.kicks.1 = value,
+                _ => {}
             });
         }
-        // Some are nothing: a queue that was full for a moment.
-        let rises = refusals.saturating_sub(self.kick_refusals.0) >= KICK_REFUSALS;
-        self.kick_refusals.0 = refusals;
-        if begins(&mut self.kick_refusals.1, rises) {
+        // Another day's counters begin anew.
+        let kicks = self.kicks.0.saturating_sub(before.0);
+        let refused = self.kicks.1.saturating_sub(before.1);
+        // Some are nothing: a queue that is full for a moment, at high rates.
+        if begins(&mut self.nic, refused >= KICK_REFUSALS && 2 * refused >= kicks) {
             tracing::error!(
-                "the NIC takes no frames, {} kicks refused so far: is its interface up? \
-                 nobody hears this venue meanwhile; the kernel's path is taken by a restart",
-                grouped(refusals)
+                "the NIC takes no frames, {} kicks refused so far: nobody hears this venue while its \
+                 interface is down or gone; once it is back, restart the venue",
+                grouped(self.kicks.1)
             );
         }
     }
@@ -510,6 +512,25 @@ mod tests {
     use super::*;
     use rialto::gateway::{IngressCounters, ReplayerCounters};
     use rialto::retransmitter::RetransmitterCounters;
+
+    #[test]
+    fn a_nic_that_refuses_most_is_told_and_one_that_is_full_now_and_then_is_not() {
+        let nic = Arc::new(rialto::net::xdp::NicCounters::default());
+        let sets: [Arc<dyn CounterSet>; 1] = [nic.clone()];
+        let mut alarms = Alarms::default();
+        for (kicks, refused, told) in
+            [(10_000, 30, false), (10_100, 50, false), (10_500, 400, true), (20_000, 430, false)]
+        {
+            nic.kicks.set(kicks);
+            nic.kick_refusals.set(refused);
+            alarms.kicks(&sets);
+            assert_eq!(alarms.nic, told, "{kicks} kicks, {refused} refused");
+        }
+        nic.kicks.set(0);
+        nic.kick_refusals.set(0);
+        alarms.kicks(&sets);
+        assert!(!alarms.nic);
+    }
 
     #[test]
     fn an_agent_that_cannot_read_its_log_is_named() {
