@@ -2,6 +2,7 @@
 
 #[cfg(feature = "planted-bugs")]
 mod bugs;
+mod alarms;
 mod audit;
 mod capture;
 mod config;
