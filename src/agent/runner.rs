@@ -213,12 +213,16 @@ impl Runner {
 
     /// What the thread asks of the kernel before its loop: it may not ask later. The core it got, and
     /// how it is scheduled.
-    fn prepare_thread(&self) -> (Option<usize>, Scheduling) {
+    fn prepare_thread(&mut self) -> (Option<usize>, Scheduling) {
         touch_stack();
         if matches!(self.options.idle, IdleStrategy::Park { .. }) {
             ask_for_sharp_timers();
         }
         let core = self.options.core.filter(|&core| pin(core));
+        // Spinning is for a core of one's own: without it, it would take everybody's.
+        if core != self.options.core && self.options.idle == IdleStrategy::Spin {
+            self.options.idle = IdleStrategy::PARK;
+        }
         // What came of it is looked at; a refusal is the operator's to hear, not a reason to stop.
         let _ = schedule(self.options.scheduling);
         (core, scheduled())
@@ -286,6 +290,7 @@ impl Runner {
     /// The same, with the clock read behind each agent from the first that works on.
     fn measured_cycle(&mut self, now: Nanos) -> usize {
         let (mut work, mut last) = (0, now);
+        let last_agent = self.agents.len().saturating_sub(1);
         for (index, agent) in self.agents.iter_mut().enumerate() {
             self.current = index;
             let done = agent.duty_cycle(now);
@@ -295,6 +300,9 @@ impl Runner {
                 last = self.options.clock.now();
                 if let Some(stages) = stages.filter(|_| done > 0) {
                     stages.record(index, last.since(begun));
+                    if index == last_agent {
+                        stages.record_before_last(begun.since(now));
+                    }
                 }
             }
         }

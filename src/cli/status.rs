@@ -71,6 +71,7 @@ pub(super) fn status(
     let path = threads(config, venue).find(|(thread, _)| completes(thread));
     if let Some(measured) = path.and_then(|(_, runner)| runner.stages()) {
         stages.insert("residence".into(), percentiles(measured.cycle()));
+        stages.insert("residence_before_last".into(), percentiles(measured.before_last()));
     }
     let control = venue.control();
     let log = |log| {

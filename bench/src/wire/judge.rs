@@ -1,7 +1,7 @@
 //! Targets, and whether they were held. Times are judged with one order in flight; what rates do to
 //! them is told and shown.
 
-use super::results::{Quantile, RESIDENCE, Results, STAGES};
+use super::results::{BEFORE_KICK, Quantile, Results};
 use super::rows::Row;
 
 /// One target.
@@ -17,7 +17,7 @@ pub struct Verdict {
 const TO_FLOOR: [f64; 2] = [1.3, 1.6];
 /// Least that the kernel's sockets take of AF_XDP's p50.
 const KERNEL_TO_XDP: f64 = 1.5;
-/// Longest residence inside, p50 and p99, ns, beside the kick.
+/// Longest residence inside until the kick begins, p50 and p99, ns.
 const RESIDENCE_NS: [f64; 2] = [1_500.0, 4_000.0];
 
 fn at_most(what: &str, value: f64, limit: f64, unit: &str) -> Verdict {
@@ -42,12 +42,10 @@ pub fn verdicts(results: &Results) -> Vec<Verdict> {
     let limit = KERNEL_TO_XDP;
     let text = format!("p50 of d / f: {} of at least {}", short(value), short(limit));
     all.push(Verdict { held: value >= limit, text });
-    let kick = results.stage(STAGES[STAGES.len() - 1], "p50").unwrap_or(f64::NAN);
     for (quantile, limit) in [Quantile::P50, Quantile::P99].into_iter().zip(RESIDENCE_NS) {
         let name = quantile.name();
-        let residence = results.stage(RESIDENCE, name).unwrap_or(f64::NAN);
-        let what = format!("{name} inside but for the kick ({} ns):", short(kick));
-        all.push(at_most(&what, residence - kick, limit, " ns"));
+        let residence = results.stage(BEFORE_KICK, name).unwrap_or(f64::NAN);
+        all.push(at_most(&format!("{name} inside, before the kick:"), residence, limit, " ns"));
     }
     let parts = 0..results.parts.len();
     let lossy: Vec<String> = parts

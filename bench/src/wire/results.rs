@@ -19,6 +19,8 @@ pub const STAGES: [&str; 7] = [
 ];
 /// From the first of them to the end of the last, of one cycle.
 pub const RESIDENCE: &str = "residence";
+/// Of the same cycles, the part before the kick.
+pub const BEFORE_KICK: &str = "residence_before_last";
 
 /// A rate counts as reached when this share of it was answered in time.
 const REACHED: f64 = 0.99;
@@ -196,7 +198,7 @@ impl Results {
     /// `"stages_ns"` of the JSON: medians over the rounds, row f, one order in flight.
     pub fn stages_json(&self) -> Value {
         let mut stages = Map::new();
-        for stage in STAGES.iter().chain([&RESIDENCE]) {
+        for stage in STAGES.iter().chain([&RESIDENCE, &BEFORE_KICK]) {
             let mut figures = Map::new();
             for figure in ["p50", "p90", "p99", "p999", "max", "samples"] {
                 if let Some(value) = self.stage(stage, figure) {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::judge::Verdict;
-use super::results::{Quantile, RESIDENCE, Results, STAGES};
+use super::results::{BEFORE_KICK, Quantile, RESIDENCE, Results, STAGES};
 use super::rows::Row;
 
 /// Everything to standard error.
@@ -14,7 +14,7 @@ pub fn print(results: &Results, verdicts: &[Verdict], conditions: &Value) {
     }
     eprintln!("\ninside the venue, one order in flight, ns      p50      p99    p99.9      max");
     let mut missing = true;
-    for stage in STAGES.iter().chain([&RESIDENCE]) {
+    for stage in STAGES.iter().chain([&BEFORE_KICK, &RESIDENCE]) {
         let figures = ["p50", "p99", "p999", "max"].map(|figure| results.stage(stage, figure));
         if let [Some(p50), Some(p99), Some(p999), Some(max)] = figures {
             missing = false;
