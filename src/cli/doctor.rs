@@ -42,7 +42,7 @@ pub struct HostArguments {
     /// Network interface of orders and feed; without it, the one that has the address of gateway.listen
     #[arg(long, value_name = "NAME")]
     pub interface: Option<String>,
-    /// How frames come in; without it `auto` where --interface names a card, else `udp`
+    /// How frames come in; without it, as the configuration's [network] path says
     #[arg(long, value_enum)]
     pub path: Option<PathChoice>,
 }

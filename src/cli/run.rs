@@ -2,7 +2,7 @@
 
 use super::alarms::{Alarms, begins};
 use super::keeper::Shadows;
-use super::status::{scheduling, status, threads, write_status};
+use super::status::{scheduling, status, write_status};
 use super::text::{grouped, say, size};
 use anyhow::Context;
 use clap::Args;
@@ -360,10 +360,5 @@ fn tell(config: &Config, venue: &Venue, sandbox: &Sandbox) {
     }
     for note in &venue.host_notes {
         tracing::warn!("{note}");
-    }
-    for (thread, runner) in threads(config, venue) {
-        if let (Some(cpu), None) = (thread.cpu, runner.pinned_core()) {
-            tracing::warn!("{} is not pinned: this process may not use CPU {cpu}", runner.name());
-        }
     }
 }

@@ -49,7 +49,10 @@ const IDLE: Duration = Duration::from_millis(10);
 pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, stop.clone()).context("handle signals")?;
+        // A terminal's Ctrl-C and a service manager's SIGTERM reach the whole group: a kept shadow ends
+        // when its keeper says so, else its end would look like a death.
+        let flag = if a.parent.is_some() { Arc::default() } else { stop.clone() };
+        signal_hook::flag::register(signal, flag).context("handle signals")?;
     }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)

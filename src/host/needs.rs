@@ -4,7 +4,7 @@
 //! doctor holds against the host and configure writes into it.
 
 use super::cpus;
-use crate::config::{Config, Idle};
+use crate::config::{Config, Idle, LockMemory};
 use crate::net::xdp::{PathWish, RECEIVE_FRAMES, TRANSMIT_FRAMES};
 use std::path::PathBuf;
 
@@ -37,7 +37,13 @@ pub struct Needs {
     pub housekeeping: Option<Vec<usize>>,
     /// A thread spins.
     pub spins: bool,
-    /// And one that does has a SCHED_FIFO priority.
+    /// A thread has a SCHED_FIFO priority.
+    pub has_priority: bool,
+    /// The venue locks all of its memory, where it may.
+    pub locks_memory: bool,
+    /// Or does not start.
+    pub must_lock_memory: bool,
+    /// A thread that spins has a SCHED_FIFO priority.
     pub spins_with_priority: bool,
     /// Directory of the hot tier.
     pub hot: PathBuf,
@@ -101,6 +107,13 @@ impl Needs {
             application,
             housekeeping: config.host.housekeeping.clone(),
             spins: config.threads.iter().any(|t| t.idle == Idle::Spin),
+            has_priority: config.threads.iter().any(|t| t.priority.is_some()),
+            locks_memory: match config.host.lock_memory {
+                LockMemory::Auto => config.threads.iter().any(|t| t.idle == Idle::Spin),
+                LockMemory::On => true,
+                LockMemory::Off => false,
+            },
+            must_lock_memory: config.host.lock_memory == LockMemory::On,
             spins_with_priority: config
                 .threads
                 .iter()

@@ -77,8 +77,9 @@ impl Ports {
     fn on_nic(config: &Config, capture: Option<&Capture>) -> Result<(Ports, Nic), XdpError> {
         let (network, feed) = (&config.network, &config.feed);
         let listen = *config.gateway.listen.ip();
-        if listen.is_loopback() || listen != *feed.repair.ip() || listen != feed.interface {
-            return Err(XdpError::NotOneAddress);
+        let (repair, interface) = (*feed.repair.ip(), feed.interface);
+        if listen.is_loopback() || listen != repair || listen != interface {
+            return Err(XdpError::NotOneAddress { listen, repair, interface });
         }
         let interface = match &network.interface {
             Some(name) => name.clone(),

@@ -26,7 +26,7 @@ pub use error::StartError;
 pub use fill::Filler;
 pub use host::hot_place;
 
-use crate::agent::{Agent, AgentPanic, Gate, Runner, RunnerHandle, RunnerOptions};
+use crate::agent::{Agent, AgentPanic, Gate, Runner, RunnerHandle, RunnerOptions, available_cores};
 use crate::board::EngineStatus;
 use crate::clock::SystemClock;
 use crate::config::{AgentName, Config, Idle, LockMemory, SandboxWish};
@@ -147,7 +147,7 @@ impl Venue {
         // Behind the assembly: each of its ports has its lanes by now.
         let mut duties = way.nic.map(Nic::start);
         let writer = capture::writer(config, capture)?;
-        let mut placement = Placement::of(config, &isolated(&Live::host()));
+        let mut placement = Placement::of(config, &available_cores(), &isolated(&Live::host()));
         let memory_locked = lock(config, &mut placement.notes)?;
         let raised = placement.raise();
         // Threads inherit what their maker has given up.

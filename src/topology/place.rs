@@ -7,6 +7,7 @@
 
 use crate::agent::{IdleStrategy, PARK_NS_MAX, Scheduling, schedule, scheduled};
 use crate::config::{AgentName, Config, Durability, Idle, Realtime, ThreadConfig};
+use crate::host::cpus;
 use std::io;
 
 /// What comes of the `[[thread]]` tables on this host.
@@ -65,14 +66,21 @@ impl Waiting {
 }
 
 impl Placement {
-    /// Of `config` on a host on which the CPUs `isolated` are.
-    pub(super) fn of(config: &Config, isolated: &[usize]) -> Placement {
+    /// Of `config` where the process may use the CPUs `present`, of which `isolated` are.
+    pub(super) fn of(config: &Config, present: &[usize], isolated: &[usize]) -> Placement {
         let mut notes = Vec::new();
         let mut place = |thread: &ThreadConfig| {
             let name = thread_name(thread);
             let alone = thread.cpu.is_some_and(|cpu| isolated.contains(&cpu));
             let sleeps = thread.idle == Idle::Park;
-            if let (Some(cpu), Idle::Spin, false) = (thread.cpu, thread.idle, alone) {
+            let missing = thread.cpu.filter(|cpu| !present.contains(cpu));
+            if let Some(cpu) = missing {
+                notes.push(format!(
+                    "{name} is not pinned{}: this process has no CPU {cpu}, but {}",
+                    if sleeps { "" } else { ", and sleeps between its work" },
+                    cpus::list(present)
+                ));
+            } else if let (Some(cpu), Idle::Spin, false) = (thread.cpu, thread.idle, alone) {
                 notes.push(format!(
                     "{name} spins on CPU {cpu}, which is not isolated: whatever else runs there takes \
                      it away for milliseconds. isolcpus={cpu} on the kernel's command line mends it; \
@@ -164,7 +172,7 @@ mod tests {
         let text = include_str!("../../rialto.toml");
         let text = format!("{text}\n[host]\nrealtime = \"{realtime}\"\n{threads}");
         let config = Config::parse(Path::new("x.toml"), &text).unwrap();
-        Placement::of(&config, isolated)
+        Placement::of(&config, &[0, 1], isolated)
     }
 
     const TABLES: &str = r#"
@@ -194,6 +202,13 @@ mod tests {
             assert_eq!(placement.notes.len(), notes, "{:?}", placement.notes);
             assert!(placement.notes.iter().all(|note| note.contains("not isolated")));
         }
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_there_is_told_and_needs_no_isolation() {
+        let notes = placed(&TABLES.replace("cpu = 1", "cpu = 4"), "off", &[]).notes;
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].contains("has no CPU 4, but 0-1") && notes[0].contains("sleeps"));
     }
 
     #[test]

@@ -123,21 +123,28 @@ fn locked(host: &Host) -> Row {
     let ask = ask(
         "locked memory",
         match needs.umem_bytes {
+            0 if needs.locks_memory => "no limit, or CAP_IPC_LOCK".into(),
             0 => "enough for packet memory".into(),
             bytes => format!("{} or CAP_IPC_LOCK", size(bytes)),
         },
-        "packet memory is locked: beyond the limit its registration fails with ENOBUFS",
+        "packet memory is locked: beyond the limit its registration fails with ENOBUFS; a venue that \
+         spins locks all of its memory, or meets page faults",
         "LimitMEMLOCK=infinity in the unit, ulimit -l unlimited, or CAP_IPC_LOCK",
     );
     let seen = match host.machine.memlock {
         u64::MAX => "no limit".to_string(),
         bytes => size(bytes),
     };
+    let unlimited = host.machine.memlock == u64::MAX;
     match needs.path {
-        DataPath::Udp => ask.none("the configured path is UDP sockets: nothing is locked"),
+        DataPath::Udp if !needs.locks_memory => {
+            ask.none("UDP sockets and no thread that spins: nothing is locked")
+        }
         _ if host.machine.has(Capability::IpcLock) == Some(true) => {
             ask.ok(format!("{seen}, with CAP_IPC_LOCK"))
         }
+        _ if needs.must_lock_memory => ask.fail_unless(unlimited, seen),
+        DataPath::Udp => ask.warn_unless(unlimited, seen),
         DataPath::AfXdp => ask.fail_unless(host.machine.memlock >= needs.umem_bytes, seen),
         DataPath::Auto => ask.warn_unless(host.machine.memlock >= needs.umem_bytes, seen),
     }
@@ -150,16 +157,21 @@ fn capabilities(host: &Host) -> Row {
         "AF_XDP cannot be opened, its program not loaded, memory not locked",
         "run it by rialto.service, or grant what AmbientCapabilities= there grants",
     );
-    if host.needs.path == DataPath::Udp {
-        return ask.none("the configured path is UDP sockets: none is needed");
+    let (path, priority) = (host.needs.path, host.needs.has_priority);
+    if path == DataPath::Udp && !priority {
+        return ask.none("UDP sockets and no [[thread]] priority: none is needed");
     }
     if let Err(reason) = &host.machine.capabilities {
         return ask.none(reason);
     }
-    // CAP_SYS_NICE is for real-time threads, of which there are none: its lack alone is no fault.
+    // LimitRTPRIO does as well as CAP_SYS_NICE, which its lack alone does not tell: a warning.
+    if path == DataPath::Udp {
+        let may = host.machine.has(Capability::SysNice) == Some(true);
+        return ask.warn_unless(may, "CAP_SYS_NICE, for [[thread]] priority");
+    }
     let lacks: Vec<String> = Capability::ALL
         .iter()
-        .filter(|(which, _)| *which != Capability::SysNice)
+        .filter(|(which, _)| priority || *which != Capability::SysNice)
         .filter(|(which, _)| host.machine.has(*which) != Some(true))
         .map(|(_, name)| name.to_string())
         .collect();

@@ -25,7 +25,7 @@ use af_xdp::packet::{Address, Template, UdpChecksum};
 use af_xdp::{Frame, MacAddress, Umem};
 use neighbours::{NeighbourTable, Peers};
 use nic::{Lanes, NicShared};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,9 +48,17 @@ pub enum XdpError {
     NotADestination(SocketAddrV4),
     /// A venue has one NIC for orders, reports, feed and repair.
     #[error(
-        "gateway.listen, feed.repair and feed.interface are not one address of a NIC, or on loopback"
+        "gateway.listen is on {listen}, feed.repair on {repair}, feed.interface is {interface}: AF_XDP \
+         needs one address of a NIC for all three, and not on loopback"
     )]
-    NotOneAddress,
+    NotOneAddress {
+        /// Of `gateway.listen`.
+        listen: Ipv4Addr,
+        /// Of `feed.repair`.
+        repair: Ipv4Addr,
+        /// `feed.interface`.
+        interface: Ipv4Addr,
+    },
     /// All frames are given away, or the duties have started.
     #[error("a NIC has room for 8 ports, all made before it starts")]
     TooManyPorts,
