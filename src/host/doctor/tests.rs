@@ -295,12 +295,35 @@ fn what_only_costs_speed_on_udp_fails_where_af_xdp_is_required() {
     for name in ["AF_XDP", "capabilities", "locked memory"] {
         check(DataPath::AfXdp, name, State::Fail);
         check(DataPath::Auto, name, State::Warn);
-        check(DataPath::Udp, name, State::NotApplicable);
     }
+    check(DataPath::Udp, "AF_XDP", State::NotApplicable);
+    check(DataPath::Udp, "capabilities", State::NotApplicable);
+    // A thread spins: its memory is locked whatever the path.
+    check(DataPath::Udp, "locked memory", State::Warn);
     check(DataPath::AfXdp, "MTU", State::Fail);
     check(DataPath::Auto, "MTU", State::Warn);
     check(DataPath::Udp, "MTU", State::Ok);
     check(DataPath::Udp, "deferred interrupts", State::Warn);
+}
+
+#[test]
+fn over_sockets_locks_and_priorities_are_looked_at_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    plant(dir.path(), TUNED);
+    let none = Needs { locks_memory: false, ..needs(DataPath::Udp) };
+    let must = Needs { must_lock_memory: true, ..needs(DataPath::Udp) };
+    let urgent = Needs { has_priority: true, ..needs(DataPath::Udp) };
+    for (needs, row_name, state) in [
+        (&none, "locked memory", State::NotApplicable),
+        (&must, "locked memory", State::Fail),
+        (&none, "capabilities", State::NotApplicable),
+        (&urgent, "capabilities", State::Warn),
+    ] {
+        let report = examine(&Live::under(dir.path()), &bad_machine(), needs, 0);
+        assert_eq!(row(&report, row_name).state, state, "{row_name}");
+        let report = examine(&Live::under(dir.path()), &good_machine(), needs, 0);
+        assert!(matches!(row(&report, row_name).state, State::Ok | State::NotApplicable));
+    }
 }
 
 #[test]
