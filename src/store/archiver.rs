@@ -20,6 +20,9 @@ use crate::agent::Agent;
 use crate::types::Nanos;
 use std::sync::Arc;
 
+/// The confirmed file follows the archived mark this often, or later when commands wait. Between, a
+/// crash of the machine finds records on disk for which only the group marks vouch.
+const CONFIRM_INTERVAL_NS: u64 = 5_000_000;
 /// Command groups in a row while something else waits.
 const COMMANDS_IN_A_ROW: u32 = 4;
 /// After a failure that may pass (disk full) tried again this much later.
@@ -30,28 +33,18 @@ const RETRY_NS: u64 = 100_000_000;
 pub struct ArchiverOptions {
     /// Time to wait for more bytes before a group is written; 0 = at once. Nanoseconds.
     pub group_wait_ns: u64,
-    /// The confirmed file follows the archived mark this often, or later when commands wait. Between, a
-    /// crash of the machine finds records on disk for which only the group marks vouch. Nanoseconds.
-    pub confirm_wait_ns: u64,
 }
 
 impl ArchiverOptions {
-    /// At once under `Disk`, where orders wait for it. Under `Memory` in groups of 20 ms: each fdatasync
-    /// costs interrupts and wake-ups of the kernel's own threads, some of them on the order path's CPU
-    /// where it has none of its own. With groups of 1 ms there were 2,000 a second, and four in a
-    /// hundred orders met one.
+    /// 1 ms under `Memory`, at once under `Disk`, where orders wait for it.
     pub fn for_policy(policy: CommitPolicy) -> ArchiverOptions {
-        match policy {
-            CommitPolicy::Memory => {
-                ArchiverOptions { group_wait_ns: 20_000_000, confirm_wait_ns: 20_000_000 }
-            }
-            CommitPolicy::Disk => ArchiverOptions::AT_ONCE,
+        ArchiverOptions {
+            group_wait_ns: match policy {
+                CommitPolicy::Memory => 1_000_000,
+                CommitPolicy::Disk => 0,
+            },
         }
     }
-
-    /// Waits for nothing; confirms every 5 ms.
-    pub const AT_ONCE: ArchiverOptions =
-        ArchiverOptions { group_wait_ns: 0, confirm_wait_ns: 5_000_000 };
 }
 
 /// The archiver of a day. May block: a thread of its own.
@@ -60,7 +53,6 @@ pub struct Archiver {
     /// Command log, event log; none without an archive.
     logs: Vec<ArchivedLog>,
     preparer: Option<Preparer>,
-    confirm_wait_ns: u64,
     /// What the event log may be archived to once the commands are archived to the second: events
     /// never outrun the commands that explain them.
     events_after: Option<(u64, u64)>,
@@ -97,7 +89,6 @@ impl Archiver {
             control,
             logs: archived,
             preparer,
-            confirm_wait_ns: options.confirm_wait_ns,
             events_after: None,
             commands_in_a_row: 0,
             turn: 0,
@@ -256,7 +247,7 @@ impl Archiver {
 
     fn confirm(&mut self, at: usize, now: Nanos) -> usize {
         let log = &mut self.logs[at];
-        if !log.is_ahead() || now.since(log.confirmed_at) < self.confirm_wait_ns {
+        if !log.is_ahead() || now.since(log.confirmed_at) < CONFIRM_INTERVAL_NS {
             return 0;
         }
         log.confirmed_at = now;
