@@ -43,8 +43,10 @@ fn the_order_path_over_af_xdp_allocates_nothing() {
         .replace("127.0.0.1", &wire.exchange.ip.to_string())
         .replace("degraded = false", "degraded = true")
         .replace("[snapshot]", "[network]\npath = \"af_xdp\"\n[snapshot]")
-        // Segments end while it is counted; the session may send as fast as it is answered.
+        // Segments end while it is counted, and all of them fit into the hot tier: a slow disk must
+        // not have the venue refuse orders. The session may send as fast as it is answered.
         .replace("segment_mib = 16", "segment_mib = 1")
+        .replace("hot_segments_max = 16", "hot_segments_max = 128")
         .replace("allow = [", "rate = 1000000\nburst = 1000000\nallow = [");
     std::fs::write(&path, text).unwrap();
     let mut config = Config::load(&path).unwrap();
@@ -109,8 +111,12 @@ impl Desk {
         let accepted = &mut self.accepted;
         self.broker.poll(self.clock.now(), |event| {
             use rialto::wire::ouch::Outbound;
-            if let BrokerEvent::Report { report: Outbound::Accepted(_), .. } = event {
-                *accepted += 1;
+            match event {
+                BrokerEvent::Report { report: Outbound::Accepted(_), .. } => *accepted += 1,
+                BrokerEvent::Report { report: Outbound::Rejected(refusal), .. } => {
+                    panic!("after {accepted} accepted: {refusal:?}")
+                }
+                _ => {}
             }
         });
     }
