@@ -393,67 +393,86 @@ impl<'a> Command<'a> {
         })
     }
 
-    /// Writes the payload into `out` (at least [`COMMAND_BYTES_MAX`] bytes, or the Genesis bytes);
-    /// returns record kind and payload length.
+    /// Record kind and length of the payload, bytes.
     #[inline]
-    pub fn encode(&self, out: &mut [u8]) -> (u16, usize) {
+    pub fn size(&self) -> (u16, usize) {
         match self {
-            Command::Genesis(bytes) => {
-                out[..bytes.len()].copy_from_slice(bytes);
-                (kind::GENESIS, bytes.len())
-            }
-            Command::Message(head, body) => {
-                let (letter, size) = {
-                    let rest = &mut out[MessageHead::SIZE..];
-                    match body {
-                        MessageBody::Enter(m) => {
-                            m.put(rest);
-                            (body::ENTER, Enter::SIZE)
-                        }
-                        MessageBody::Replace(m) => {
-                            m.put(rest);
-                            (body::REPLACE, Replace::SIZE)
-                        }
-                        MessageBody::Cancel(m) => {
-                            m.put(rest);
-                            (body::CANCEL, Cancel::SIZE)
-                        }
-                        MessageBody::Query => (body::QUERY, 0),
-                        MessageBody::Unparsed(m) => {
-                            m.put(rest);
-                            (body::UNPARSED, Unparsed::SIZE)
-                        }
-                    }
-                };
-                MessageHead { body: letter, ..*head }.put(out);
-                (kind::MESSAGE, MessageHead::SIZE + size)
-            }
-            Command::Login(m) => {
-                m.put(out);
-                (kind::LOGIN, Login::SIZE)
-            }
-            Command::Logoff(m) => {
-                m.put(out);
-                (kind::LOGOFF, Logoff::SIZE)
-            }
-            Command::SessionDown(m) => {
-                m.put(out);
-                (kind::SESSION_DOWN, SessionDown::SIZE)
-            }
+            Command::Genesis(bytes) => (kind::GENESIS, bytes.len()),
+            Command::Message(_, body) => (kind::MESSAGE, MessageHead::SIZE + body.size()),
+            Command::Login(_) => (kind::LOGIN, Login::SIZE),
+            Command::Logoff(_) => (kind::LOGOFF, Logoff::SIZE),
+            Command::SessionDown(_) => (kind::SESSION_DOWN, SessionDown::SIZE),
             Command::Tick => (kind::TICK, 0),
-            Command::Phase(phase) => {
-                PhaseChange { phase: *phase as u8, zero: [0; 7] }.put(out);
-                (kind::PHASE, PhaseChange::SIZE)
-            }
-            Command::SymbolState(m) => {
-                m.put(out);
-                (kind::SYMBOL_STATE, SymbolState::SIZE)
-            }
+            Command::Phase(_) => (kind::PHASE, PhaseChange::SIZE),
+            Command::SymbolState(_) => (kind::SYMBOL_STATE, SymbolState::SIZE),
             Command::Continue => (kind::CONTINUE, 0),
             Command::EndOfDay => (kind::END_OF_DAY, 0),
-            Command::Mode(mode) => {
-                ModeChange { mode: *mode as u8, zero: [0; 7] }.put(out);
-                (kind::MODE, ModeChange::SIZE)
+            Command::Mode(_) => (kind::MODE, ModeChange::SIZE),
+        }
+    }
+
+    /// Writes the payload, each byte of it once, to the start of `out` (at least the length that
+    /// [`Command::size`] says, else panics).
+    #[inline]
+    pub fn write(&self, out: &mut [u8]) {
+        match self {
+            Command::Genesis(bytes) => out[..bytes.len()].copy_from_slice(bytes),
+            Command::Message(head, body) => {
+                let letter = body.write(&mut out[MessageHead::SIZE..]);
+                MessageHead { body: letter, ..*head }.put(out);
+            }
+            Command::Login(m) => m.put(out),
+            Command::Logoff(m) => m.put(out),
+            Command::SessionDown(m) => m.put(out),
+            Command::Phase(phase) => PhaseChange { phase: *phase as u8, zero: [0; 7] }.put(out),
+            Command::SymbolState(m) => m.put(out),
+            Command::Mode(mode) => ModeChange { mode: *mode as u8, zero: [0; 7] }.put(out),
+            Command::Tick | Command::Continue | Command::EndOfDay => {}
+        }
+    }
+
+    /// [`Command::write`], for who has a buffer of [`COMMAND_BYTES_MAX`] bytes (or the Genesis bytes)
+    /// and not the record itself; returns what [`Command::size`] does.
+    #[inline]
+    pub fn encode(&self, out: &mut [u8]) -> (u16, usize) {
+        self.write(out);
+        self.size()
+    }
+}
+
+impl MessageBody {
+    /// Bytes behind the head.
+    #[inline]
+    fn size(&self) -> usize {
+        match self {
+            MessageBody::Enter(_) => Enter::SIZE,
+            MessageBody::Replace(_) => Replace::SIZE,
+            MessageBody::Cancel(_) => Cancel::SIZE,
+            MessageBody::Query => 0,
+            MessageBody::Unparsed(_) => Unparsed::SIZE,
+        }
+    }
+
+    /// Writes it to the start of `out`; its letter, one of [`body`].
+    #[inline]
+    fn write(&self, out: &mut [u8]) -> u8 {
+        match self {
+            MessageBody::Enter(m) => {
+                m.put(out);
+                body::ENTER
+            }
+            MessageBody::Replace(m) => {
+                m.put(out);
+                body::REPLACE
+            }
+            MessageBody::Cancel(m) => {
+                m.put(out);
+                body::CANCEL
+            }
+            MessageBody::Query => body::QUERY,
+            MessageBody::Unparsed(m) => {
+                m.put(out);
+                body::UNPARSED
             }
         }
     }

@@ -1,10 +1,13 @@
 //! Ingress: datagrams in, commands out.
 //!
-//! Per poll: at most one burst is received and staged; then, per session in order of client
-//! sequence, each block gets its verdict and goes into the command ring. Order of the checks:
-//! address, token, MAC; shape of the datagram; sequence (duplicates and impossible jumps); rate. All
-//! that it knows of the exchange is the [`SessionBoard`]: committed values. Must not know what an
-//! order is worth, and sends nothing but H and J; reports and K are egress'.
+//! Per poll at most one burst is received. A datagram that continues its session's numbers is decoded
+//! where it was received; each block gets its verdict, and its fields are written into the command
+//! ring or, with the sequencer on the same thread, into the log's record. One that comes before its
+//! turn (or finds no room) is kept, and follows at the end of the burst in order of client sequence.
+//! Order of the checks: address, token, MAC; shape of the datagram; sequence (duplicates and
+//! impossible jumps); rate. All that it knows of the exchange is the [`SessionBoard`]: committed
+//! values. Must not know what an order is worth, and sends nothing but H and J; reports and K are
+//! egress'.
 
 use super::asks::{self, Ask, ReplayAsk};
 use super::pending::Pending;
@@ -15,10 +18,11 @@ use super::{GatewayConfig, JUMP_MAX, UNCOMMITTED_MAX};
 use crate::agent::Agent;
 use crate::board::{Binding, SessionBoard};
 use crate::counters::counters;
-use crate::exchange::command::{self, COMMAND_BYTES_MAX, Command, Logoff, MessageHead, Verdict};
+use crate::exchange::command::{self, Command, Logoff, MessageHead, Verdict};
 use crate::net::{BURST, Port};
 use crate::planted::{self, Bug};
 use crate::ring::Producer;
+use crate::sequencer::Commands;
 use crate::types::*;
 use crate::wire::mold::{self, Header, Packet, PacketBuilder};
 use crate::wire::session::{
@@ -45,6 +49,7 @@ counters! {
         duplicates: "blocks dropped: at or below the committed applied-through, or repeats while much is under way",
         jumps: "blocks dropped: more than 65,536 above the next",
         floods: "datagrams dropped: second rate bucket empty, or more than 1,024 messages uncommitted",
+        kept: "datagrams copied: they came before their turn, or found no room",
         reordered: "datagrams that stood behind a later one of the same burst",
         heartbeats: "client heartbeats",
         logoffs: "logoffs sequenced",
@@ -55,7 +60,7 @@ counters! {
         challenges: "H sent",
         refusals: "J sent",
         silences: "valid-nonce L of a silenced address, or L while a login is under way",
-        ring_full: "polls in which the command ring had no room: nothing was received",
+        ring_full: "times that a datagram had to wait for room in the command ring (or log): until then nothing more is received",
         asks_lost: "asks to egress that found their ring full",
         halted: "blocks, logins and logoffs dropped: the exchange stands halted before a command",
         no_entropy: "logins dropped because the system gave no random numbers",
@@ -68,22 +73,27 @@ const FLIGHT_NS: u64 = 100_000_000;
 const DEAD_TOKEN_NS: u64 = 1_000_000_000;
 /// Logins of one user: each is a command, so even the owner of the key may not flood the log.
 const LOGINS: (u64, u64) = (10, 20);
-/// Longest datagram with a packet MAC.
-const STAGED_BYTES: usize = mold::PAYLOAD_BYTES_MAX;
-/// Most blocks that one datagram can hold (all empty): the command ring must take them.
+/// Longest datagram without its MAC.
+const KEPT_BYTES: usize = mold::PAYLOAD_BYTES_MAX;
+/// Most blocks that one datagram can hold (all empty).
 const BLOCKS_MAX: usize = (mold::PAYLOAD_BYTES_MAX - mold::HEADER_BYTES) / mold::LENGTH_BYTES;
 const NO_PREVIOUS: u8 = u8::MAX;
 const _: () = assert!(BURST < NO_PREVIOUS as usize);
 
-/// Ingress of one gateway address. See the module's head.
-pub struct Ingress<P: Port> {
+/// Ingress of one gateway address. Its commands go into a ring, or to the sequencer that it owns and
+/// whose agent it is then too. See the module's head.
+pub struct Ingress<P: Port, C: Commands = Producer> {
     port: P,
-    desk: Desk,
+    desk: Desk<C>,
+    kept: Kept,
 }
 
-/// Everything but the port, which is borrowed while it hands out datagrams.
-struct Desk {
-    commands: Producer,
+/// Bytes of the datagrams in [`Burst::staged`], by its index.
+type Kept = Box<[[u8; KEPT_BYTES]; BURST]>;
+
+/// Everything but the port, which is borrowed while it hands out datagrams, and those that are kept.
+struct Desk<C> {
+    commands: C,
     asks: Producer,
     board: Arc<SessionBoard>,
     auth: Authenticator,
@@ -114,14 +124,13 @@ struct Session {
     last_staged: u8,
 }
 
-/// The datagrams of one receive burst, checked and waiting for their turn.
+/// The datagrams of one receive burst that are checked and wait for their turn.
 struct Burst {
     received: Nanos,
     staged: Vec<Staged>,
     /// Turn -> index into `staged`: same as arrival, but each session's own ones by sequence.
     order: [u8; BURST],
     next: usize,
-    bytes: Box<[[u8; STAGED_BYTES]; BURST]>,
 }
 
 #[derive(Clone, Copy)]
@@ -131,8 +140,18 @@ struct Staged {
     /// Login under whose token it came: sequenced under this one or not at all.
     generation: u32,
     len: u16,
+    /// Blocks that are sequenced, or duplicates: the room ended behind them. 0 = not yet admitted.
+    taken: u16,
     /// The previous turn of the same session, or [`NO_PREVIOUS`].
     previous: u8,
+}
+
+/// How a datagram's turn ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    Done,
+    /// There was room for so many blocks of it (as [`Staged::taken`]).
+    NoRoom(u16),
 }
 
 /// H or J, sent after the burst: the port is borrowed while it is received.
@@ -142,19 +161,16 @@ enum Reply {
     Refused(SocketAddrV4, RefusedCode, Nonce),
 }
 
-impl<P: Port> Ingress<P> {
-    /// Ingress that receives from `port`, pushes commands into `commands` and asks egress through
-    /// `asks`. Panics when the command ring has fewer than 1,024 slots: one datagram can hold 690
-    /// blocks.
+impl<P: Port, C: Commands> Ingress<P, C> {
+    /// Ingress that receives from `port`, puts commands into `commands` and asks egress through `asks`.
     pub fn new(
         config: &GatewayConfig,
         port: P,
-        commands: Producer,
+        commands: C,
         asks: Producer,
         board: Arc<SessionBoard>,
         entropy: Entropy,
-    ) -> Ingress<P> {
-        assert!(commands.capacity() >= 1_024, "command ring shorter than one datagram's blocks");
+    ) -> Ingress<P, C> {
         let mut names: Vec<(SessionName, SessionSlot)> = config
             .sessions
             .iter()
@@ -188,12 +204,11 @@ impl<P: Port> Ingress<P> {
                 staged: Vec::with_capacity(BURST),
                 order: [0; BURST],
                 next: 0,
-                bytes: Box::new([[0; STAGED_BYTES]; BURST]),
             },
             replies: Vec::with_capacity(BURST),
             counters: Arc::default(),
         };
-        Ingress { port, desk }
+        Ingress { port, desk, kept: Box::new([[0; KEPT_BYTES]; BURST]) }
     }
 
     /// Its counters.
@@ -204,6 +219,24 @@ impl<P: Port> Ingress<P> {
     /// Descriptor to park on.
     pub fn poll_fd(&self) -> Option<std::os::fd::RawFd> {
         self.port.poll_fd()
+    }
+
+    fn poll(&mut self, now: Nanos) -> usize {
+        let Ingress { port, desk, kept } = self;
+        if !desk.burst.is_done() && !desk.sequence_burst(kept, now) {
+            return 0; // still no room: the network is not read
+        }
+        desk.burst.begin(now);
+        let received = port.receive(|bytes, from| desk.on_datagram(bytes, from, now, kept));
+        desk.board.listen(now);
+        if !desk.burst.is_done() {
+            desk.order_burst();
+            desk.sequence_burst(kept, now);
+        }
+        if !desk.replies.is_empty() {
+            self.send_replies();
+        }
+        received
     }
 
     fn send_replies(&mut self) {
@@ -230,28 +263,14 @@ impl<P: Port> Ingress<P> {
     }
 }
 
-impl<P: Port> Agent for Ingress<P> {
+impl<P: Port, C: Commands> Agent for Ingress<P, C> {
     fn name(&self) -> &'static str {
-        "gateway_ingress"
+        C::NAME
     }
 
     fn duty_cycle(&mut self, now: Nanos) -> usize {
-        let desk = &mut self.desk;
-        if !desk.burst.is_done() && !desk.sequence_burst() {
-            return 0; // still no room: the network is not read
-        }
-        desk.burst.begin(now);
-        let received = self.port.receive(|bytes, from| desk.on_datagram(bytes, from, now));
-        desk.board.listen(now);
-        if received == 0 {
-            return 0;
-        }
-        desk.order_burst();
-        desk.sequence_burst();
-        if !desk.replies.is_empty() {
-            self.send_replies();
-        }
-        received
+        let received = self.poll(now);
+        received + self.desk.commands.proceed(now)
     }
 
     fn housekeeping(&mut self, _now: Nanos) {
@@ -273,18 +292,18 @@ impl Burst {
     }
 }
 
-impl Desk {
+impl<C: Commands> Desk<C> {
     // ----- receiving: address, token, MAC, shape -----
 
     #[inline]
-    fn on_datagram(&mut self, bytes: &[u8], from: SocketAddrV4, now: Nanos) {
+    fn on_datagram(&mut self, bytes: &[u8], from: SocketAddrV4, now: Nanos, kept: &mut Kept) {
         self.counters.datagrams.add(1);
         let Some(header) = Header::read(bytes) else {
             self.counters.malformed_datagrams.add(1);
             return;
         };
         if let Some(slot) = self.slot_of_token(&header.session) {
-            self.on_token(slot, bytes, from, now);
+            self.on_token(slot, bytes, from, now, kept);
         } else if header.session.is_blank() && header.sequence == 0 {
             self.on_own_block(bytes, from, now);
         } else if let Ok(at) = self.names.binary_search_by(|(n, _)| n.cmp(&header.session)) {
@@ -350,7 +369,14 @@ impl Desk {
     }
 
     #[inline]
-    fn on_token(&mut self, slot: SessionSlot, bytes: &[u8], from: SocketAddrV4, now: Nanos) {
+    fn on_token(
+        &mut self,
+        slot: SessionSlot,
+        bytes: &[u8],
+        from: SocketAddrV4,
+        now: Nanos,
+        kept: &mut Kept,
+    ) {
         let Some(bytes) = self.admit(slot, bytes, from) else { return };
         let session = &mut self.sessions[slot.0 as usize];
         if !session.binding.bound {
@@ -373,26 +399,46 @@ impl Desk {
             Packet::Request => self.counters.malformed_datagrams.add(1),
             Packet::Messages(_) if header.sequence == 0 => self.counters.zero_sequence.add(1),
             Packet::Messages(_) | Packet::Heartbeat | Packet::EndOfSession => {
-                self.stage(slot, header, bytes)
+                // At once, where its session's numbers stand in order.
+                let session = &self.sessions[slot.0 as usize];
+                let through = session.pending.through().max(self.board.applied(slot));
+                let mut taken = 0;
+                if session.last_staged == NO_PREVIOUS
+                    && header.sequence <= through.saturating_add(1)
+                {
+                    match self.sequence(slot, header, bytes, 0, now) {
+                        Turn::Done => return,
+                        Turn::NoRoom(blocks) => taken = blocks,
+                    }
+                }
+                self.keep(slot, header, bytes, taken, kept);
             }
         }
     }
 
-    #[inline]
-    fn stage(&mut self, slot: SessionSlot, header: Header, bytes: &[u8]) {
+    #[cold]
+    fn keep(
+        &mut self,
+        slot: SessionSlot,
+        header: Header,
+        bytes: &[u8],
+        taken: u16,
+        kept: &mut Kept,
+    ) {
         let index = self.burst.staged.len();
         if index == BURST {
             // A port hands out at most one burst; a datagram more would be its mistake.
             self.counters.malformed_datagrams.add(1);
             return;
         }
-        self.burst.bytes[index][..bytes.len()].copy_from_slice(bytes);
+        kept[index][..bytes.len()].copy_from_slice(bytes);
+        self.counters.kept.add(1);
         self.burst.order[index] = index as u8;
         let session = &mut self.sessions[slot.0 as usize];
         let previous = std::mem::replace(&mut session.last_staged, index as u8);
         let generation = session.binding.generation;
         let len = bytes.len() as u16;
-        self.burst.staged.push(Staged { slot, header, generation, len, previous });
+        self.burst.staged.push(Staged { slot, header, generation, len, taken, previous });
     }
 
     /// A replay request comes under the downstream name, from the bound address only, also after the
@@ -491,7 +537,7 @@ impl Desk {
             login_time: login.time,
             received: now,
         });
-        if self.push(&command) {
+        if self.commands.put(&command, now, now) {
             self.sessions[slot.0 as usize].login_pushed = Some((generation, now));
             self.counters.logins_sequenced.add(1);
         } else {
@@ -515,13 +561,6 @@ impl Desk {
         if !asks::push(&mut self.asks, ask) {
             self.counters.asks_lost.add(1);
         }
-    }
-
-    #[inline]
-    fn push(&mut self, command: &Command) -> bool {
-        let mut bytes = [0; COMMAND_BYTES_MAX];
-        let (kind, len) = command.encode(&mut bytes);
-        self.commands.try_push(kind, len, |out| out.copy_from_slice(&bytes[..len])).is_ok()
     }
 
     // ----- sequencing: order within the session, duplicates, rate, commands -----
@@ -552,48 +591,65 @@ impl Desk {
         }
     }
 
-    /// Sequences what is staged; false when the command ring has no room for the next datagram.
-    fn sequence_burst(&mut self) -> bool {
+    /// Sequences what is staged; false when there is no room for all of it.
+    fn sequence_burst(&mut self, kept: &Kept, now: Nanos) -> bool {
         while !self.burst.is_done() {
             let index = self.burst.order[self.burst.next] as usize;
-            let Staged { slot, header, generation, len, .. } = self.burst.staged[index];
-            let done = match header.count {
+            let Staged { slot, header, generation, len, taken, .. } = self.burst.staged[index];
+            if generation != self.sessions[slot.0 as usize].binding.generation {
                 // A new login was seen in the same burst: under the new token the old one's numbers
                 // may carry other messages (session.md, Login 4).
-                _ if generation != self.sessions[slot.0 as usize].binding.generation => {
-                    self.counters.dead_tokens.add(1);
-                    true
+                self.counters.dead_tokens.add(1);
+            } else {
+                let bytes = &kept[index][..len as usize];
+                if let Turn::NoRoom(taken) = self.sequence(slot, header, bytes, taken, now) {
+                    self.burst.staged[index].taken = taken;
+                    return false;
                 }
-                mold::HEARTBEAT => {
-                    self.counters.heartbeats.add(1);
-                    if header.sequence > self.board.applied(slot).saturating_add(1) {
-                        self.ask(Ask::Applied(slot));
-                    }
-                    true
-                }
-                mold::END_OF_SESSION => self.sequence_logoff(slot, header.sequence),
-                _ => self.sequence_messages(slot, header, index, len as usize),
-            };
-            if !done {
-                self.counters.ring_full.add(1);
-                return false;
             }
             self.burst.next += 1;
         }
         true
     }
 
-    fn sequence_logoff(&mut self, slot: SessionSlot, client_next: u64) -> bool {
+    /// The turn of one datagram of a bound session, of which `taken` blocks are done.
+    #[inline]
+    fn sequence(
+        &mut self,
+        slot: SessionSlot,
+        header: Header,
+        bytes: &[u8],
+        taken: u16,
+        now: Nanos,
+    ) -> Turn {
+        let turn = match header.count {
+            mold::HEARTBEAT => {
+                self.counters.heartbeats.add(1);
+                if header.sequence > self.board.applied(slot).saturating_add(1) {
+                    self.ask(Ask::Applied(slot));
+                }
+                Turn::Done
+            }
+            mold::END_OF_SESSION => self.sequence_logoff(slot, header.sequence, now),
+            _ => self.sequence_messages(slot, header, bytes, taken, now),
+        };
+        if turn != Turn::Done {
+            self.counters.ring_full.add(1);
+        }
+        turn
+    }
+
+    fn sequence_logoff(&mut self, slot: SessionSlot, client_next: u64, now: Nanos) -> Turn {
         if self.board.halted() {
             self.counters.halted.add(1);
-            return true;
+            return Turn::Done;
         }
         let applied = self.board.applied(slot);
         let session = &mut self.sessions[slot.0 as usize];
         session.pending.settle(applied);
         if client_next != session.pending.through().saturating_add(1) {
             self.ask(Ask::Applied(slot));
-            return true;
+            return Turn::Done;
         }
         let generation = session.binding.generation;
         let received = self.burst.received;
@@ -603,36 +659,87 @@ impl Desk {
         });
         if under_way {
             self.counters.logoffs_under_way.add(1);
-            return true;
+            return Turn::Done;
         }
         let logoff = Logoff { session: slot, zero: [0; 2], generation, client_next, received };
-        let pushed = self.push(&Command::Logoff(logoff));
-        if pushed {
-            self.sessions[slot.0 as usize].logoff_pushed =
-                Some((generation, client_next, received));
-            self.counters.logoffs.add(1);
+        if !self.commands.put(&Command::Logoff(logoff), received, now) {
+            return Turn::NoRoom(0);
         }
-        pushed
+        session.logoff_pushed = Some((generation, client_next, received));
+        self.counters.logoffs.add(1);
+        Turn::Done
     }
 
+    /// Number, rate and verdict of the blocks of one datagram; `bytes` were parsed before.
     #[inline]
     fn sequence_messages(
         &mut self,
         slot: SessionSlot,
         header: Header,
-        index: usize,
-        len: usize,
-    ) -> bool {
+        bytes: &[u8],
+        taken: u16,
+        now: Nanos,
+    ) -> Turn {
         let count = header.count as u64;
         if self.board.halted() {
-            self.counters.halted.add(count);
+            self.counters.halted.add(count - u64::from(taken));
             self.ask(Ask::Applied(slot));
-            return true;
+            return Turn::Done;
         }
-        if (self.commands.free() as u64) < count {
-            return false;
+        if !self.commands.has_room() {
+            return Turn::NoRoom(taken);
         }
         let received = self.burst.received;
+        let skip = match taken {
+            0 => match self.admit_messages(slot, header, received) {
+                Some(duplicates) => duplicates,
+                None => return Turn::Done,
+            },
+            taken => taken,
+        };
+        let session = &mut self.sessions[slot.0 as usize];
+        let generation = session.binding.generation;
+        let Ok(blocks) = mold::blocks(bytes) else { return Turn::Done };
+        for (at, block) in (0..header.count).zip(blocks).skip(skip as usize) {
+            if !self.commands.has_room() {
+                return Turn::NoRoom(at);
+            }
+            let (mut verdict, body) = body_of(block);
+            if !session.throttle.admit_block() {
+                verdict = Verdict::Throttled;
+            }
+            match verdict {
+                Verdict::Ok => {}
+                Verdict::Malformed => self.counters.malformed_messages.add(1),
+                Verdict::Throttled => self.counters.throttled_messages.add(1),
+            }
+            let client_seq = header.sequence.saturating_add(u64::from(at));
+            let head = MessageHead {
+                session: slot,
+                verdict: verdict as u8,
+                body: 0, // written with the body
+                generation,
+                client_seq,
+                received,
+            };
+            let put = self.commands.put(&Command::Message(head, body), received, now);
+            debug_assert!(put, "there was room");
+            session.pending.push(client_seq);
+            self.counters.messages.add(1);
+        }
+        Turn::Done
+    }
+
+    /// Whether blocks of this datagram are sequenced, and how many duplicates stand before them;
+    /// `None` = none are.
+    #[inline]
+    fn admit_messages(
+        &mut self,
+        slot: SessionSlot,
+        header: Header,
+        received: Nanos,
+    ) -> Option<u16> {
+        let count = u64::from(header.count);
         let applied = self.board.applied(slot);
         let session = &mut self.sessions[slot.0 as usize];
         session.pending.settle(applied);
@@ -651,45 +758,14 @@ impl Desk {
             self.ask(Ask::Applied(slot));
         }
         if fresh == 0 || jump {
-            return true;
+            return None;
         }
         let session = &mut self.sessions[slot.0 as usize];
         if !session.pending.admits(fresh) || !session.throttle.admit_datagram(received, fresh) {
             self.counters.floods.add(1);
-            return true;
+            return None;
         }
-
-        let generation = session.binding.generation;
-        // The bytes were checked when they were staged.
-        let Ok(blocks) = mold::blocks(&self.burst.bytes[index][..len]) else { return true };
-        for (block, client_seq) in blocks.skip(duplicates as usize).zip(first_fresh..) {
-            let (mut verdict, body) = body_of(block);
-            if !session.throttle.admit_block() {
-                verdict = Verdict::Throttled;
-            }
-            match verdict {
-                Verdict::Ok => {}
-                Verdict::Malformed => self.counters.malformed_messages.add(1),
-                Verdict::Throttled => self.counters.throttled_messages.add(1),
-            }
-            let head = MessageHead {
-                session: slot,
-                verdict: verdict as u8,
-                body: 0, // written by encode
-                generation,
-                client_seq,
-                received,
-            };
-            let mut bytes = [0; COMMAND_BYTES_MAX];
-            let (kind, len) = Command::Message(head, body).encode(&mut bytes);
-            // Room was asked for above, and this is the ring's only producer.
-            let pushed =
-                self.commands.try_push(kind, len, |out| out.copy_from_slice(&bytes[..len]));
-            debug_assert!(pushed.is_ok());
-            session.pending.push(client_seq);
-            self.counters.messages.add(1);
-        }
-        true
+        Some(duplicates as u16)
     }
 }
 

@@ -4,12 +4,15 @@
 //! number and time (never earlier than the last one), appends, and moves the commit mark as the
 //! durability level says. When the log is full (archiver behind) it stops taking from the rings:
 //! they fill, and the gateways stop reading from the network. Must not know what a command says.
+//!
+//! A gateway on the same thread needs no ring: it owns the sequencer and writes the fields of its
+//! commands into the log's record itself, through [`Commands`].
 
 use crate::agent::Agent;
 use crate::counters::{ReceiptBoard, counters};
 use crate::exchange::command::{COMMAND_BYTES_MAX, Command, MessageHead, kind};
 use crate::ring::{Consumer, Full, Producer};
-use crate::store::{AppendError, CommitPolicy, Control, LogIndex, Writer};
+use crate::store::{AppendError, CommitPolicy, Control, LogIndex, Writer, record_bytes};
 use crate::types::*;
 use std::sync::Arc;
 
@@ -24,6 +27,41 @@ counters! {
 
 /// Commands taken from one ring before the next ring's turn: a burst of datagrams of one message.
 pub const BATCH: usize = 64;
+
+/// Commands that a gateway of the same thread appends in one cycle: as many as the engine applies.
+pub const OWN_BATCH: usize = 256;
+
+/// Where a gateway puts its commands: a ring that leads to the sequencer, or the sequencer itself.
+pub trait Commands {
+    /// Name of the agent that a gateway and this are.
+    const NAME: &'static str;
+
+    /// True when the next [`Commands::put`] will not fail.
+    fn has_room(&self) -> bool;
+
+    /// Takes one command, received at `received`; false = no room, nothing was taken. O(1).
+    fn put(&mut self, command: &Command<'_>, received: Nanos, now: Nanos) -> bool;
+
+    /// What there is to do behind the gateway's own work; returns how much was done.
+    fn proceed(&mut self, _now: Nanos) -> usize {
+        0
+    }
+}
+
+impl Commands for Producer {
+    const NAME: &'static str = "gateway_ingress";
+
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.free() > 0
+    }
+
+    #[inline]
+    fn put(&mut self, command: &Command<'_>, _received: Nanos, _now: Nanos) -> bool {
+        let (kind, len) = command.size();
+        self.try_push(kind, len, |out: &mut [u8]| command.write(out)).is_ok()
+    }
+}
 
 /// What the inbound sequencer is told at construction.
 pub struct InboundOptions {
@@ -46,9 +84,8 @@ pub struct InboundOptions {
 /// Pushes a command into a ring of the inbound sequencer: for who is neither gateway nor timer
 /// (end of day, halts; give them a ring of their own). `Genesis` is not for rings.
 pub fn submit(ring: &mut Producer, command: &Command<'_>) -> Result<(), Full> {
-    let mut bytes = [0; COMMAND_BYTES_MAX];
-    let (kind, len) = command.encode(&mut bytes);
-    ring.try_push(kind, len, |out: &mut [u8]| out.copy_from_slice(&bytes[..len]))
+    let (kind, len) = command.size();
+    ring.try_push(kind, len, |out: &mut [u8]| command.write(out))
 }
 
 /// The inbound sequencer. See the module's head.
@@ -59,6 +96,8 @@ pub struct Inbound {
     rings: Vec<Consumer>,
     /// Ring whose turn is next.
     turn: usize,
+    /// Commands of a gateway of this thread since [`Commands::proceed`].
+    own: usize,
 }
 
 /// The log's end, where number and time are given.
@@ -71,25 +110,36 @@ struct CommandLog {
 }
 
 impl CommandLog {
+    /// Appends a payload of `len` bytes that `fill` writes; `received` = when a message was received.
     #[inline]
-    fn append(&mut self, kind: u16, payload: &[u8], now: Nanos) -> Result<Seq, AppendError> {
+    fn append(
+        &mut self,
+        (kind, len): (u16, usize),
+        received: Option<Nanos>,
+        now: Nanos,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Seq, AppendError> {
         // Time never goes back, whatever the clock does: the exchange may rely on it.
         let time = now.max(self.last);
-        let appended =
-            self.writer.append(kind, 0, time, self.term, payload.len(), |out: &mut [u8]| {
-                out.copy_from_slice(payload)
-            })?;
+        let appended = self.writer.append(kind, 0, time, self.term, len, fill)?;
         self.last = time;
-        if kind == kind::MESSAGE
-            && let Some(head) = MessageHead::get(payload)
-        {
-            if head.received > now {
+        if let Some(received) = received {
+            if received > now {
                 self.counters.late_receipts.add(1);
             }
-            self.receipts.note(appended.seq, head.received);
+            self.receipts.note(appended.seq, received);
         }
         self.counters.commands.add(1);
         Ok(appended.seq)
+    }
+
+    /// Appends a payload that stands elsewhere.
+    #[inline]
+    fn copy(&mut self, kind: u16, payload: &[u8], now: Nanos) -> Result<Seq, AppendError> {
+        let head = (kind == kind::MESSAGE).then(|| MessageHead::get(payload)).flatten();
+        self.append((kind, payload.len()), head.map(|head| head.received), now, |out| {
+            out.copy_from_slice(payload)
+        })
     }
 }
 
@@ -104,7 +154,7 @@ impl Inbound {
             counters: Arc::default(),
         };
         let InboundOptions { control, policy, rings, .. } = options;
-        Inbound { log, control, policy, rings, turn: 0 }
+        Inbound { log, control, policy, rings, turn: 0, own: 0 }
     }
 
     /// Its counters.
@@ -120,7 +170,7 @@ impl Inbound {
         payload: &[u8],
         now: Nanos,
     ) -> Result<Seq, AppendError> {
-        let seq = self.log.append(kind, payload, now)?;
+        let seq = self.log.copy(kind, payload, now)?;
         self.policy.advance(&self.control, LogIndex::Command);
         Ok(seq)
     }
@@ -136,7 +186,7 @@ impl Inbound {
     fn drain(&mut self, index: usize, now: Nanos, done: &mut usize) -> bool {
         for _ in 0..BATCH {
             let log = &mut self.log;
-            match self.rings[index].try_pop(|kind, payload| log.append(kind, payload, now)) {
+            match self.rings[index].try_pop(|kind, payload| log.copy(kind, payload, now)) {
                 None => break,
                 Some(Ok(_)) => *done += 1,
                 Some(Err(AppendError::Full)) => {
@@ -148,6 +198,33 @@ impl Inbound {
             }
         }
         true
+    }
+}
+
+impl Commands for Inbound {
+    const NAME: &'static str = "gateway_sequencer";
+
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.own < OWN_BATCH && self.log.writer.room() >= record_bytes(COMMAND_BYTES_MAX) as u64
+    }
+
+    #[inline]
+    fn put(&mut self, command: &Command<'_>, received: Nanos, now: Nanos) -> bool {
+        let received = matches!(command, Command::Message(..)).then_some(received);
+        let appended = self.log.append(command.size(), received, now, |out| command.write(out));
+        if appended.is_err() {
+            // Only of a command at a time asks nobody for room before: logins, logoffs.
+            self.log.counters.log_full.add(1);
+            return false;
+        }
+        self.own += 1;
+        true
+    }
+
+    fn proceed(&mut self, now: Nanos) -> usize {
+        self.own = 0;
+        self.duty_cycle(now)
     }
 }
 

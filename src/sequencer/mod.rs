@@ -7,5 +7,5 @@
 pub mod inbound;
 pub mod outbound;
 
-pub use inbound::{Inbound, InboundCounters, InboundOptions, submit};
+pub use inbound::{Commands, Inbound, InboundCounters, InboundOptions, submit};
 pub use outbound::{Outbound, OutboundCounters, OutboundError};

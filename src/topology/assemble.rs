@@ -107,10 +107,16 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Takes an agent; the configuration places each exactly once.
-    pub fn take(&mut self, name: AgentName) -> PlacedAgent {
-        let at = self.agents.iter().position(|a| a.name == name);
-        self.agents.remove(at.expect("the configuration places each agent once"))
+    /// Takes the agents of one thread; the configuration places each exactly once. Ingress and
+    /// sequencer on one thread are one agent, placed as ingress.
+    pub fn take(&mut self, names: &[AgentName]) -> Vec<PlacedAgent> {
+        let joined = names.contains(&AgentName::Ingress);
+        let apart = names.iter().filter(|&&name| !(joined && name == AgentName::Sequencer));
+        let take = |name: &AgentName| {
+            let at = self.agents.iter().position(|a| a.name == *name);
+            self.agents.remove(at.expect("the configuration places each agent once"))
+        };
+        apart.map(take).collect()
     }
 }
 
@@ -177,7 +183,10 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     let board = SessionBoard::new(sessions);
     let status = EngineStatus::new();
     let receipts = ReceiptBoard::new(RECEIPT_SLOTS);
-    let (gateway_sequencer, from_gateway) = ring(GATEWAY_RING_SLOTS);
+    // On one thread ingress needs no ring to the sequencer: it owns it.
+    let front = [AgentName::Ingress, AgentName::Sequencer];
+    let joined = config.threads.iter().any(|t| front.iter().all(|name| t.agents.contains(name)));
+    let (gateway_sequencer, from_gateway) = (!joined).then(|| ring(GATEWAY_RING_SLOTS)).unzip();
     let (timer_sequencer, from_timer) = ring(TIMER_RING_SLOTS);
     let (ingress_egress, asks) = ring(gateway::ASK_SLOTS);
     let (egress_replayer, replays) = ring(gateway::ASK_SLOTS);
@@ -189,7 +198,7 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         term: TERM,
         last_time: day.commands.last_time,
         receipts: receipts.clone(),
-        rings: vec![from_gateway, from_timer],
+        rings: from_gateway.into_iter().chain([from_timer]).collect(),
     });
     if inbound.next_seq() == Seq(1) {
         let bytes = day.genesis.as_deref().unwrap_or_default();
@@ -244,14 +253,20 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     };
     let (egress_port, replayer_port) = (clone(&ports.gateway)?, clone(&ports.gateway)?);
     let gateway_fd = ports.gateway.poll_fd();
-    let ingress = Ingress::new(
-        &gateway_config,
-        ports.gateway,
-        gateway_sequencer,
-        ingress_egress,
-        board.clone(),
-        entropy,
-    );
+    let inbound_counters = inbound.counters();
+    let (port, facts) = (ports.gateway, board.clone());
+    let (ingress_counters, ingress, inbound): (_, Box<dyn Agent + Send>, _) =
+        match gateway_sequencer {
+            Some(ring) => {
+                let new = Ingress::new(&gateway_config, port, ring, ingress_egress, facts, entropy);
+                (new.counters(), Box::new(new), Some(inbound))
+            }
+            None => {
+                let new =
+                    Ingress::new(&gateway_config, port, inbound, ingress_egress, facts, entropy);
+                (new.counters(), Box::new(new), None)
+            }
+        };
     let links = EgressLinks {
         events: event_log.reader()?.trusted(),
         asks,
@@ -308,8 +323,8 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     let preparer = archiver.take_preparer();
     let inside = egress.latency();
     let counters: Vec<Arc<dyn CounterSet>> = vec![
-        ingress.counters(),
-        inbound.counters(),
+        ingress_counters,
+        inbound_counters,
         engine.counters(),
         engine.outbound_counters(),
         publisher.counters(),
@@ -318,10 +333,10 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         retransmitter.counters(),
         timer.counters(),
     ];
-    let agent = |name, agent, poll_fd| PlacedAgent { name, agent, poll_fd };
-    let agents = vec![
-        agent(AgentName::Ingress, Box::new(ingress) as Box<dyn Agent + Send>, gateway_fd),
-        agent(AgentName::Sequencer, Box::new(inbound), None),
+    let agent = |name, agent: Box<dyn Agent + Send>, poll_fd| PlacedAgent { name, agent, poll_fd };
+    let mut agents = vec![agent(AgentName::Ingress, ingress, gateway_fd)];
+    agents.extend(inbound.map(|inbound| agent(AgentName::Sequencer, Box::new(inbound), None)));
+    agents.extend([
         agent(AgentName::Engine, Box::new(engine), None),
         agent(AgentName::Publisher, Box::new(publisher), None),
         agent(AgentName::Egress, Box::new(egress), None),
@@ -329,7 +344,7 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         agent(AgentName::Replayer, Box::new(replayer), None),
         agent(AgentName::Retransmitter, Box::new(retransmitter), repair_fd),
         agent(AgentName::Archiver, Box::new(archiver), None),
-    ];
+    ]);
     let facts = Facts {
         day: day.day.dir().to_path_buf(),
         medium: day.day.medium(),

@@ -207,8 +207,7 @@ impl Venue {
             if let Some(receive) = receive.take_if(|_| has(AgentName::Ingress)) {
                 placed.push(Box::new(receive));
             }
-            for name in &thread.agents {
-                let found = assembly.take(*name);
+            for found in assembly.take(&thread.agents) {
                 options.park_fds.extend(found.poll_fd);
                 placed.push(found.agent);
             }

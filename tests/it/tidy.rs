@@ -42,6 +42,9 @@ const TABLE: &[(&str, &[&str])] = &[
             "wire",
             "store",
             "exchange::data",
+            // Where both share a thread, ingress drives the inbound sequencer: its commands' fields
+            // are written into the log's record and nowhere before.
+            "sequencer",
         ],
     ),
     ("sequencer", &["types", "agent", "ring", "counters", "store", "exchange::data"]),

@@ -7,16 +7,10 @@ use serde_json::{Map, Value, json};
 use super::client::Outcome;
 use super::rows::{Part, Row, Run};
 
-/// Stages of the venue in the order of an order, as `status.json` names them.
-pub const STAGES: [&str; 7] = [
-    "nic_receive",
-    "gateway_ingress",
-    "sequencer_inbound",
-    "engine",
-    "publisher",
-    "gateway_egress",
-    "nic_transmit",
-];
+/// Stages of the venue in the order of an order, as `status.json` names them. Gateway and sequencer are
+/// one: checks, decoding, number and append write the log's record together.
+pub const STAGES: [&str; 6] =
+    ["nic_receive", "gateway_sequencer", "engine", "publisher", "gateway_egress", "nic_transmit"];
 /// From the first of them to the end of the last, of one cycle.
 pub const RESIDENCE: &str = "residence";
 /// Of the same cycles, the part before the kick.

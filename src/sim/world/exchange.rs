@@ -47,7 +47,8 @@ impl Exchange {
         let mut threads: Vec<Thread> = plan_threads
             .iter()
             .map(|names| {
-                thread(names.iter().map(|&i| assembly.take(AgentName::ALL[i]).agent).collect())
+                let names: Vec<AgentName> = names.iter().map(|&i| AgentName::ALL[i]).collect();
+                thread(assembly.take(&names).into_iter().map(|placed| placed.agent).collect())
             })
             .collect();
         if let Some(preparer) = assembly.preparer.take() {

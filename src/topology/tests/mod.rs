@@ -2,6 +2,7 @@
 //! exchange, disks that fill up, slow down and fail.
 
 mod disks;
+mod joined;
 mod void;
 
 use super::{Assembly, Ports, StartError, Surroundings, assemble};

@@ -96,6 +96,42 @@ fn a_full_ring_stops_the_reading_and_loses_nothing() {
 }
 
 #[test]
+fn a_datagram_for_which_there_is_no_room_at_once_is_taken_in_parts() {
+    let rate = Rate { per_second: 1_000_000, burst: 100_000 };
+    let (mut venue, mut client) =
+        with_client(Options { rate, command_slots: 8, ..Options::default() });
+    let mut other = venue.client(1);
+    other.login(&mut venue);
+    let orders: Vec<Vec<u8>> = (1..=20).map(|urn| buy(urn, 1_000)).collect();
+    let blocks: Vec<&[u8]> = orders.iter().map(|b| &b[..]).collect();
+    venue.sequencing = false;
+    let large = client.packet(1, &blocks);
+    let behind = client.packet(21, &[&buy(21, 1_000)]);
+    client.send_raw(&behind);
+    client.send_raw(&large);
+    client.send_raw(&large);
+    other.send(&[&buy(1, 1_000)]);
+    for _ in 0..10 {
+        venue.cycle();
+    }
+    assert_eq!(counter(&venue, "messages"), 8);
+    venue.sequencing = true;
+    venue.settle();
+    assert!(counter(&venue, "ring_full") > 2);
+    let reports = client.reports();
+    let urns: Vec<u32> = reports
+        .iter()
+        .map(|(_, report)| match report {
+            Outbound::Accepted(a) => a.urn.0,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(urns, (1..=21).collect::<Vec<u32>>());
+    assert_eq!(other.letters(), "A");
+    venue.engine.exchange().check();
+}
+
+#[test]
 fn replay_requests_are_bounded() {
     let rate = Rate { per_second: 1_000_000, burst: 100_000 };
     let options = Options { rate, reports_kept: 512, ..Options::default() };
