@@ -206,8 +206,15 @@ fn two_operators_void_the_command_before_which_it_stands() {
     }
     let place = Place::new("memory");
     let (child, _) = place.start();
-    kill(child);
     let (dir, storage) = (place.today(), rialto::store::files());
+    // The day's beginning is a command, the market's opening the next: it may take a while.
+    let view = DayView::open(&dir).unwrap();
+    let mut reader = view.log(LogIndex::Command).reader().unwrap();
+    reader.next().unwrap();
+    while reader.next().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    kill(child);
     let refused = place.void(2, "ANNA", "0a");
     assert!(!refused.0 && refused.1.contains("has not killed the exchange"), "{}", refused.1);
     // Noted by hand as what two runs died of: a real command of the log.
