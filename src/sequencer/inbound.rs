@@ -28,8 +28,10 @@ counters! {
 /// Commands taken from one ring before the next ring's turn: a burst of datagrams of one message.
 pub const BATCH: usize = 64;
 
-/// Commands that a gateway of the same thread appends in one cycle: as many as the engine applies.
-pub const OWN_BATCH: usize = 256;
+/// Commands that a gateway of the same thread appends in one cycle. Half of what the engine applies and
+/// egress reads in one: if more events came of them than egress takes, the sessions would have too
+/// much under way after some cycles, and their datagrams would be dropped.
+pub const OWN_BATCH: usize = 128;
 
 /// Where a gateway puts its commands: a ring that leads to the sequencer, or the sequencer itself.
 pub trait Commands {
