@@ -138,7 +138,8 @@ fn main() {
     let (buyer_port, seller_port) = (port(nic.bind(at(0))), port(nic.bind(at(1))));
     let request = port(nic.bind(at(2)));
     let (line_a, line_b) = (port(nic.join(group_a, own)), port(nic.join(group_b, own)));
-    let Duties { receive, transmit, errand, park_fds, .. } = nic.start();
+    let Duties { receive, transmit, errand, park_fds, .. } =
+        nic.start().unwrap_or_else(|e| fail(&e.to_string()));
 
     // Who has which Ethernet address is the kernel's to know, and another thread's to ask.
     let (clock, stop) = (SystemClock::new(), Arc::new(AtomicBool::new(false)));

@@ -145,7 +145,9 @@ impl Venue {
         let (surroundings, way) = host::surroundings(config, clock, capture.as_ref())?;
         let mut assembly = assemble(config, surroundings)?;
         // Behind the assembly: each of its ports has its lanes by now.
-        let mut duties = way.nic.map(Nic::start);
+        let duties = way.nic.map(Nic::start).transpose();
+        let mut duties =
+            duties.map_err(|cause| StartError::Path { path: config.network.path.text(), cause })?;
         let writer = capture::writer(config, capture)?;
         let mut placement = Placement::of(config, &available_cores(), &isolated(&Live::host()));
         let memory_locked = lock(config, &mut placement.notes)?;

@@ -16,6 +16,7 @@ mod ladder;
 mod lives;
 mod model;
 mod mutate;
+mod nic;
 mod pace;
 mod planted;
 mod restart;

@@ -280,7 +280,7 @@ pub fn with_port<R>(
     };
     let mut nic = Nic::open(&config).map_err(|e| format!("AF_XDP at the client: {e}"))?;
     let port = nic.bind(local).map_err(|e| e.to_string())?;
-    let mut duties = nic.start();
+    let mut duties = nic.start().map_err(|e| e.to_string())?;
     let port = port.alone(duties.receive, duties.transmit);
     let clock = SystemClock::new();
     job(Either::Xdp(port), &mut || {

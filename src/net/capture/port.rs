@@ -34,6 +34,11 @@ impl CapturedPort<UdpPort> {
     pub fn try_clone(&self) -> std::io::Result<Self> {
         Ok(self.beside(self.port.try_clone()?))
     }
+
+    /// As [`UdpPort::is_drained`].
+    pub fn is_drained(&self) -> bool {
+        self.port.is_drained()
+    }
 }
 
 impl CapturedPort<MemoryPort> {

@@ -31,6 +31,7 @@ pub struct UdpPort {
     outgoing: TransmitQueue,
     truncated: u64,
     receive_errors: u64,
+    drained: bool,
 }
 
 impl UdpPort {
@@ -62,6 +63,7 @@ impl UdpPort {
             outgoing: TransmitQueue::new(),
             truncated: 0,
             receive_errors: 0,
+            drained: false,
         })
     }
 
@@ -92,6 +94,11 @@ impl UdpPort {
         self.receive_errors
     }
 
+    /// The last receive found nothing. Else something may wait that no edge-triggered poll tells again.
+    pub fn is_drained(&self) -> bool {
+        self.drained
+    }
+
     /// Datagrams that the kernel threw away before we could receive them (buffer full), over all
     /// handles. Costs a system call: for housekeeping.
     pub fn kernel_receive_drops(&self) -> u64 {
@@ -108,6 +115,7 @@ impl Port for UdpPort {
     #[inline]
     fn receive(&mut self, mut on_datagram: impl FnMut(&[u8], SocketAddrV4)) -> usize {
         let mut count = 0;
+        self.drained = false;
         for _ in 0..RECEIVE_TRIES {
             match self.incoming.receive(self.socket.as_fd()) {
                 Ok(received) => {
@@ -115,7 +123,10 @@ impl Port for UdpPort {
                     break;
                 }
                 // EWOULDBLOCK is the same number on Linux.
-                Err(libc::EAGAIN) => return 0,
+                Err(libc::EAGAIN) => {
+                    self.drained = true;
+                    return 0;
+                }
                 Err(libc::EINTR) => {}
                 // A pending error such as ECONNREFUSED, from an ICMP message: told once.
                 Err(_) => self.receive_errors += 1,

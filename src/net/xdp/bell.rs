@@ -1,16 +1,17 @@
-//! Wakes the thread of a port when frames have come for it: eventfd(2) beside the lane.
+//! Wakes the thread of a port when frames have come for it, or something waits in the kernel's socket
+//! beside it: eventfd(2) beside the lane.
 //!
 //! The receiving duty stands on the thread of the first port. The others' threads sleep, and nothing
-//! that the kernel knows of tells them. A bell costs the ringer one system call for the first frames
-//! after the sleeper has looked, and nothing until he looks again: whoever floods that port costs the
-//! order path no more than a call for each time that its thread wakes.
+//! that the kernel knows of tells them. Any number may ring. A bell costs the ringer one system call for
+//! the first frames after the sleeper has looked, and nothing until he looks again: whoever floods that
+//! port costs the order path no more than a call for each time that its thread wakes.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// One of the two ends; both are the same.
+/// One of its ends; all are the same.
 #[derive(Clone)]
 pub(super) struct Bell {
     fd: Arc<OwnedFd>,

@@ -6,7 +6,7 @@
 //! queues, destinations whose Ethernet address is not known yet, or that are this host itself. Knows
 //! no orders. Set-up allocates; receive, send and flush do not. They make no system call but the kick,
 //! unless something came through the kernel's socket, or must leave through it, or the thread of
-//! another port is to be woken.
+//! another port is to be woken, or the errand has no CPU.
 
 mod bell;
 mod neighbours;
@@ -24,7 +24,7 @@ use super::udp::UdpPort;
 use af_xdp::packet::{Address, Template, UdpChecksum};
 use af_xdp::{Frame, MacAddress, Umem};
 use neighbours::{NeighbourTable, Peers};
-use nic::{Lanes, NicShared};
+use nic::{Beside, Lanes, NicShared};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -136,15 +136,15 @@ impl XdpPort {
         let mut plan = shared.plan();
         let (lanes, lane) = plan.lanes(receives.then_some(local), 1)?;
         let mut poll_fd = None;
-        if let Some(fd) = kernel.poll_fd().filter(|_| receives) {
-            plan.kernel.push((fd, kernel_waits.clone()));
+        if let (Some(fd), Some(bell)) = (kernel.poll_fd(), &lanes.bell) {
             // Any frame wakes the thread of the first port alone: the receiving duty stands there. The
-            // others would wake with every order; they have a bell.
-            let frames = match &lanes.bell {
-                Some(bell) => bell.fd(),
-                None => shared.poll_fd.as_raw_fd(),
-            };
-            poll_fd = Some(Arc::new(nic::epoll([fd, frames].into_iter())?));
+            // others would wake with every order; they have the bell. Nobody sleeps on the kernel's
+            // socket itself: awake before its flag is set, he would find nothing and not sleep again.
+            let frames = plan.kernel.is_empty().then(|| shared.poll_fd.as_raw_fd());
+            let fds = [bell.fd()].into_iter().chain(frames).map(|fd| (fd, 0));
+            poll_fd = Some(Arc::new(nic::epoll(fds, libc::EPOLLIN)?));
+            let (waits, bell) = (kernel_waits.clone(), bell.clone());
+            plan.kernel.push(Beside { fd, waits, bell });
         }
         drop(plan);
         let places = vec![None; TEMPLATES].into_boxed_slice();
@@ -196,9 +196,12 @@ impl XdpPort {
     /// What waits in the kernel's socket; seldom anything.
     #[cold]
     fn receive_through_kernel(&mut self, on_datagram: impl FnMut(&[u8], SocketAddrV4)) -> usize {
+        // Before the look: what comes behind it is told anew.
+        self.kernel_waits.swap(false, Ordering::AcqRel);
         let received = self.kernel.receive(on_datagram);
-        if received < BURST {
-            self.kernel_waits.store(false, Ordering::Release);
+        if !self.kernel.is_drained() {
+            // Of what stays there nobody tells a second time.
+            self.kernel_waits.store(true, Ordering::Release);
         }
         received
     }

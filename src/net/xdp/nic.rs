@@ -26,8 +26,8 @@ use af_xdp::{
     Tx, Umem,
 };
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +40,10 @@ pub const TRANSMIT_FRAMES: u32 = 4_096;
 const PORT_FRAMES: usize = 512;
 /// How long a queue may take to transmit a probe after it was opened.
 const PROBE: Duration = Duration::from_secs(1);
+/// The errand looks at the kernel's sockets when something comes, and each 5 ms. Later than this it has
+/// no CPU, and the receiving duty looks in its place, each 10 ms. A host that is merely busy keeps it
+/// waiting for some ms.
+const ERRAND_LATE_NS: u64 = 200_000_000;
 /// Time between two looks at the kernel's neighbour table.
 const REFRESH_NS: u64 = 100_000_000;
 
@@ -68,6 +72,22 @@ pub(super) struct Received {
     pub(super) queue: u8,
 }
 
+/// The kernel's socket beside a port, as seen by whoever looks for what waits in it.
+#[derive(Clone)]
+pub(super) struct Beside {
+    pub(super) fd: RawFd,
+    /// Something waits. Cleared by the port before it receives.
+    pub(super) waits: Arc<AtomicBool>,
+    pub(super) bell: Bell,
+}
+
+impl Beside {
+    fn tell(&self) {
+        self.waits.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+}
+
 /// One port as the receiving duty sees it.
 struct Endpoint {
     local: SocketAddrV4,
@@ -92,8 +112,8 @@ struct TransmitLane {
 pub(super) struct Plan {
     endpoints: Vec<Endpoint>,
     lanes: Vec<TransmitLane>,
-    /// Kernel's sockets beside the ports, with the flag that says something waits in them.
-    pub(super) kernel: Vec<(RawFd, Arc<AtomicBool>)>,
+    /// Kernel's sockets beside the ports that receive.
+    pub(super) kernel: Vec<Beside>,
     spare: Vec<Frame>,
     started: bool,
 }
@@ -124,6 +144,8 @@ pub(super) struct NicShared {
     pub(super) plan: Mutex<Plan>,
     pub(super) poll_fd: Arc<OwnedFd>,
     pub(super) destinations: Vec<SocketAddrV4>,
+    /// When the errand last looked at the kernel's sockets, ns of the runners' clock.
+    looked: AtomicU64,
 }
 
 counters! {
@@ -196,7 +218,7 @@ impl Nic {
         let neighbours = Neighbours::open(&opened.interface, 1)?;
         let sockets = rx.iter().map(|rx| rx.as_fd().try_clone_to_owned());
         let sockets = sockets.collect::<std::io::Result<_>>()?;
-        let poll_fd = epoll(rx.iter().map(|rx| rx.as_fd().as_raw_fd()))?;
+        let poll_fd = epoll(rx.iter().map(|rx| (rx.as_fd().as_raw_fd(), 0)), libc::EPOLLIN)?;
         let plan = Plan {
             endpoints: Vec::new(),
             lanes: Vec::new(),
@@ -211,6 +233,7 @@ impl Nic {
             plan: Mutex::new(plan),
             poll_fd: Arc::new(poll_fd),
             destinations: config.destinations.clone(),
+            looked: AtomicU64::new(0),
         };
         Ok(Nic {
             shared: Arc::new(shared),
@@ -284,8 +307,8 @@ impl Nic {
     }
 
     /// The duties: receive before the agents that read, transmit behind those that write, and one for
-    /// a thread that has time. No port can be made afterwards.
-    pub fn start(self) -> Duties {
+    /// a thread that has time. No port can be made afterwards. Err: the host has no descriptor left.
+    pub fn start(self) -> Result<Duties, XdpError> {
         let Nic { shared, rx, mut tx, others, sockets, link, parser, neighbours, capture, .. } =
             self;
         let counters = Arc::new(NicCounters::default());
@@ -297,6 +320,13 @@ impl Nic {
         plan.spare.drain(..).for_each(|frame| tx.cancel(frame));
         drop(plan);
         lanes.sort_by_key(|lane| lane.urgency);
+        let readiness = |how| {
+            let fds = kernel.iter().enumerate().map(|(at, beside)| (beside.fd, at as u64));
+            epoll(fds, libc::EPOLLIN | how)
+        };
+        // The errand hears of each arrival once: it sleeps while a port does not read. The receiving
+        // duty, which looks seldom, sees what is there.
+        let (arrivals, present) = (readiness(libc::EPOLLET)?, readiness(0)?);
         // The two duties may stand on two threads: each has a tap of its own.
         let tap = || {
             let name = &shared.interface.name;
@@ -312,13 +342,17 @@ impl Nic {
             counters: counters.clone(),
             others,
             tap: received,
+            shared: shared.clone(),
+            kernel: kernel.clone(),
+            present,
         };
         let transmit = Transmit { tx, lanes, counters: counters.clone(), tap: sent };
-        let park_fds = kernel.iter().map(|(fd, _)| *fd).collect();
+        let park_fds = vec![arrivals.as_raw_fd()];
         let next_refresh = Nanos(0);
         let told = counters.clone();
-        let errand = Errand { shared, neighbours, kernel, sockets, counters: told, next_refresh };
-        Duties { receive, transmit, errand, park_fds, counters }
+        let errand =
+            Errand { shared, neighbours, kernel, arrivals, sockets, counters: told, next_refresh };
+        Ok(Duties { receive, transmit, errand, park_fds, counters })
     }
 }
 
@@ -371,13 +405,20 @@ impl Plan {
         self.lanes.push(TransmitLane { urgency, written, empty, owed: 0 });
         let (mut received, mut emptied, mut bell) = (None, None, None);
         if let Some(local) = local {
-            // The first port's thread has the receiving duty.
-            bell = (!self.endpoints.is_empty()).then(Bell::new).transpose()?;
+            // The first port's thread has the receiving duty: it needs no bell for its frames, but for
+            // what comes through the kernel.
+            let own = Bell::new()?;
+            let for_frames = (!self.endpoints.is_empty()).then(|| own.clone());
+            bell = Some(own);
             let (frames, to_port) = lane(RECEIVE_FRAMES as usize);
             let (from_port, emptied_here) = lane(2 * RECEIVE_FRAMES as usize);
-            let bell = bell.clone();
-            let has_new = false;
-            self.endpoints.push(Endpoint { local, frames, emptied: emptied_here, bell, has_new });
+            self.endpoints.push(Endpoint {
+                local,
+                frames,
+                emptied: emptied_here,
+                bell: for_frames,
+                has_new: false,
+            });
             (received, emptied) = (Some(to_port), Some(from_port));
         }
         let lanes =
@@ -403,6 +444,10 @@ pub struct Receive {
     #[expect(dead_code, reason = "keeps the sockets of the other queues")]
     others: Vec<Tx>,
     tap: Option<Tap>,
+    shared: Arc<NicShared>,
+    kernel: Vec<Beside>,
+    /// Readable while something waits in one of the kernel's sockets.
+    present: OwnedFd,
 }
 
 impl Receive {
@@ -485,6 +530,14 @@ impl Agent for Receive {
         }
         taken
     }
+
+    /// In the errand's place, when it has no CPU: where every CPU has a thread that spins before
+    /// everybody else, nobody would read what came through the kernel.
+    fn housekeeping(&mut self, now: Nanos) {
+        if now.since(Nanos(self.shared.looked.load(Ordering::Relaxed))) > ERRAND_LATE_NS {
+            tell_ready(self.present.as_fd(), &self.kernel);
+        }
+    }
 }
 
 /// Sends what ports have written: the feed, then reports, then everything else.
@@ -547,7 +600,9 @@ impl Agent for Transmit {
 pub struct Errand {
     shared: Arc<NicShared>,
     neighbours: Neighbours,
-    kernel: Vec<(RawFd, Arc<AtomicBool>)>,
+    kernel: Vec<Beside>,
+    /// Readable when something has come to one of them that was not told yet.
+    arrivals: OwnedFd,
     /// The queues' sockets once more, to be asked for statistics.
     sockets: Vec<OwnedFd>,
     counters: Arc<NicCounters>,
@@ -566,11 +621,8 @@ impl Agent for Errand {
         } else if self.shared.table.has_wanted() {
             self.shared.table.refresh(&mut self.neighbours, true);
         }
-        for (fd, waits) in &self.kernel {
-            if !waits.load(Ordering::Relaxed) && is_readable(*fd) {
-                waits.store(true, Ordering::Release);
-            }
-        }
+        tell_ready(self.arrivals.as_fd(), &self.kernel);
+        self.shared.looked.store(now.0, Ordering::Relaxed);
         0
     }
 
@@ -590,14 +642,36 @@ fn lost_by(told: &Statistics) -> u64 {
         + told.tx_invalid_descs
 }
 
+/// Tells the ports whose sockets `epoll` calls ready. One system call, and one for each that sleeps.
+fn tell_ready(epoll: BorrowedFd<'_>, kernel: &[Beside]) {
+    // A NIC has eight ports.
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; 8];
+    // SAFETY: as many places as said, which live through the call; a timeout of 0 does not wait.
+    let count = unsafe {
+        libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), events.len() as libc::c_int, 0)
+    };
+    let count = usize::try_from(count).unwrap_or(0);
+    for event in events.iter().take(count) {
+        let at = event.u64 as usize;
+        if let Some(beside) = kernel.get(at) {
+            beside.tell();
+        }
+    }
+}
+
+#[cfg(test)]
 pub(super) fn is_readable(fd: RawFd) -> bool {
     let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: one entry, which lives through the call; a timeout of 0 does not wait.
     unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLIN != 0 }
 }
 
-/// A descriptor that is readable when one of `fds` is.
-pub(super) fn epoll(fds: impl Iterator<Item = RawFd>) -> std::io::Result<OwnedFd> {
+/// A descriptor that is readable when one of `fds` is ready for `how` (EPOLLIN ...); each comes with
+/// the number by which epoll_wait(2) calls it.
+pub(super) fn epoll(
+    fds: impl Iterator<Item = (RawFd, u64)>,
+    how: libc::c_int,
+) -> std::io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
     // SAFETY: no memory is involved.
     let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
@@ -606,8 +680,8 @@ pub(super) fn epoll(fds: impl Iterator<Item = RawFd>) -> std::io::Result<OwnedFd
     }
     // SAFETY: a new descriptor that nobody else owns.
     let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
-    for fd in fds {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: fd as u64 };
+    for (fd, number) in fds {
+        let mut event = libc::epoll_event { events: how as u32, u64: number };
         // SAFETY: both descriptors are open, and the event lives through the call.
         let added =
             unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) };
