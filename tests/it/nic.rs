@@ -1,7 +1,8 @@
-//! What waits beside a NIC's queues: whoever does not read costs nobody else a CPU, and what
+//! What waits beside a NIC's queues: whoever does not read costs nobody else a CPU or a frame, and what
 //! comes through the kernel is read even where the NIC's errand has no CPU.
 
 use rialto::agent::Agent;
+use rialto::clock::{Clock, SystemClock};
 use rialto::host::wire::{INTERFACE, Wire};
 use rialto::net::xdp::{Duties, Nic, NicConfig};
 use rialto::net::{DATAGRAM_BYTES_MAX, Port, XdpPort};
@@ -120,4 +121,37 @@ fn without_its_errand_a_nic_hears_the_kernel_too() {
         assert_eq!((received(port), received(port)), (1, 0));
         host.duties.errand.duty_cycle(now);
     }
+}
+
+#[test]
+fn a_port_that_does_not_read_leaves_frames_to_the_others() {
+    let Some(mut host) = host() else { return };
+    let (side, ip) = (&host.wire.clients, host.wire.clients.ip);
+    let client = side.run(|| UdpSocket::bind((ip, 0))).unwrap().unwrap();
+    let (flooded, wanted) = (host.second.local(), host.first.local());
+    let counters = host.duties.counters.clone();
+    let clock = SystemClock::new();
+    let until = clock.now().plus(PATIENCE.as_nanos() as u64);
+    // As many as the queue has frames, and more.
+    let goal = u64::from(rialto::net::xdp::RECEIVE_FRAMES) + 500;
+    while counters.frames_received.get() < goal && counters.kernel_lost.get() < 100 {
+        for _ in 0..16 {
+            client.send_to(b"flood", flooded).unwrap();
+        }
+        host.duties.receive.duty_cycle(Nanos(1));
+        host.duties.errand.housekeeping(Nanos(1));
+        assert!(clock.now() < until, "{} of {goal}", counters.frames_received.get());
+    }
+    let mut heard = 0;
+    for _ in 0..1_000 {
+        client.send_to(b"order", wanted).unwrap();
+        host.duties.receive.duty_cycle(Nanos(1));
+        heard += received(&mut host.first);
+        if heard > 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(heard > 0, "the flood of one port has taken all frames of the other");
+    assert!(counters.frames_crowded_out.get() > 0);
 }

@@ -33,6 +33,8 @@ use std::time::Duration;
 
 /// Frames that one queue receives with: 20 ms at peak.
 pub const RECEIVE_FRAMES: u32 = 4_096;
+/// Frames that may wait for a port whose thread is not the receiving duty's.
+const SHARE_FRAMES: u32 = RECEIVE_FRAMES / 8;
 /// Frames that all lanes together transmit with.
 pub const TRANSMIT_FRAMES: u32 = 4_096;
 /// Frames that one port may have written and not yet sent. A port writes at most this much in one
@@ -410,7 +412,10 @@ impl Plan {
             let own = Bell::new()?;
             let for_frames = (!self.endpoints.is_empty()).then(|| own.clone());
             bell = Some(own);
-            let (frames, to_port) = lane(RECEIVE_FRAMES as usize);
+            // Who does not read may keep some frames of a queue, and never all: the others receive with
+            // them.
+            let share = if for_frames.is_none() { RECEIVE_FRAMES } else { SHARE_FRAMES };
+            let (frames, to_port) = lane(share as usize);
             let (from_port, emptied_here) = lane(2 * RECEIVE_FRAMES as usize);
             self.endpoints.push(Endpoint {
                 local,
