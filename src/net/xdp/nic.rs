@@ -596,7 +596,7 @@ impl Agent for Transmit {
     fn housekeeping(&mut self, _now: Nanos) {
         let told = self.tx.counters();
         self.counters.kicks.set(told.kicks);
-        self.counters.kick_refusals.set(told.errors + told.dropped + told.no_memory + told.again);
+        self.counters.kick_refusals.set(told.refused());
     }
 }
 

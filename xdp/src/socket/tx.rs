@@ -32,6 +32,8 @@ pub struct TxCounters {
     pub kicks: u64,
     /// Kicks answered EAGAIN: the kernel goes on at the next one.
     pub again: u64,
+    /// Of these, that took no frame at all: the send buffer is full until completions come.
+    pub stuck: u64,
     /// Kicks answered EBUSY: the device's queue dropped one frame each.
     pub dropped: u64,
     /// Kicks answered ENOBUFS or ENOMEM: the kernel was short of memory, nothing is lost.
@@ -42,6 +44,19 @@ pub struct TxCounters {
     pub last_errno: i32,
     /// Completions whose address is not in the UMEM: a frame is lost to the pool.
     pub invalid: u64,
+}
+
+impl TxCounters {
+    /// Kicks that took nothing, or lost a frame. Not those that the kernel ended early (32 frames a call
+    /// before Linux 6.18): the next one goes on.
+    pub fn refused(&self) -> u64 {
+        self.errors + self.dropped + self.no_memory + self.stuck
+    }
+
+    fn count_again(&mut self, progress: bool) {
+        self.again += 1;
+        self.stuck += u64::from(!progress);
+    }
 }
 
 /// The frame is longer than the interface takes; it went back to the pool. The kernel would drop it
@@ -210,7 +225,7 @@ impl Tx {
             match errno {
                 0 => return unread,
                 libc::EAGAIN => {
-                    self.counters.again += 1;
+                    self.counters.count_again(unread != before);
                     if unread == before {
                         return unread; // no progress: its buffers are full until completions come
                     }
@@ -353,5 +368,21 @@ impl fmt::Debug for Tx {
             .field("in_flight", &self.in_flight)
             .field("counters", &self.counters)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kick_that_the_kernel_ends_early_is_not_refused() {
+        let mut counters = TxCounters::default();
+        counters.count_again(true);
+        assert_eq!((counters.again, counters.refused()), (1, 0));
+        counters.count_again(false);
+        assert_eq!((counters.again, counters.refused()), (2, 1));
+        counters = TxCounters { errors: 1, dropped: 2, no_memory: 4, stuck: 8, ..counters };
+        assert_eq!(counters.refused(), 15);
     }
 }
