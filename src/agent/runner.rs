@@ -33,7 +33,7 @@ pub const PARK_NS_MAX: u64 = 1_000_000;
 pub struct RunnerOptions {
     /// Clock; give all runners of a process copies of one.
     pub clock: SystemClock,
-    /// Core to pin the thread to (one of [`available_cores`]); `None` = where the kernel likes.
+    /// Core to pin the thread to (one of [`usable_cores`]); `None` = where the kernel likes.
     pub core: Option<usize>,
     /// What zero work means.
     pub idle: IdleStrategy,
@@ -410,7 +410,8 @@ pub fn join_all(handles: Vec<RunnerHandle>) -> Result<(), AgentPanic> {
     outcome
 }
 
-/// Numbers of the cores that this process may use, ascending; empty when the host does not say.
+/// Numbers of the cores that the calling thread runs on, ascending; empty when the host does not say.
+/// Isolated cores (isolcpus=) are not among them: nobody starts out there.
 pub fn available_cores() -> Vec<usize> {
     let mut cores: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
@@ -424,6 +425,20 @@ pub fn pin(core: usize) -> bool {
 }
 
 /// Stack that a cycle may need, touched before the first one: a page fault costs microseconds.
+/// The same, and those of `further` that a thread can be pinned to, which is tried: by threads that end
+/// at once.
+pub fn usable_cores(further: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut cores = available_cores();
+    for core in further {
+        let tried = || std::thread::Builder::new().spawn(move || pin(core)).ok()?.join().ok();
+        if !cores.contains(&core) && tried() == Some(true) {
+            cores.push(core);
+        }
+    }
+    cores.sort_unstable();
+    cores
+}
+
 const STACK_BYTES: usize = 256 << 10;
 
 #[inline(never)]

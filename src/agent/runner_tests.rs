@@ -177,3 +177,18 @@ fn a_core_is_pinned_or_the_handle_says_no() {
     assert_eq!(handle.pinned_core(), None);
     handle.join().unwrap();
 }
+
+#[test]
+fn a_core_that_nobody_starts_out_on_is_usable() {
+    let [first, .., last] = available_cores()[..] else {
+        eprintln!("SKIPPED: needs two cores");
+        return;
+    };
+    // As on a host with isolcpus: what this thread starts inherits one core.
+    let usable = std::thread::spawn(move || {
+        assert!(pin(first));
+        assert_eq!(available_cores(), [first]);
+        usable_cores([last, 1_000].into_iter())
+    });
+    assert_eq!(usable.join().unwrap(), [first, last]);
+}

@@ -26,7 +26,7 @@ pub use error::StartError;
 pub use fill::Filler;
 pub use host::hot_place;
 
-use crate::agent::{Agent, AgentPanic, Gate, Runner, RunnerHandle, RunnerOptions, available_cores};
+use crate::agent::{Agent, AgentPanic, Gate, Runner, RunnerHandle, RunnerOptions, usable_cores};
 use crate::board::EngineStatus;
 use crate::clock::SystemClock;
 use crate::config::{AgentName, Config, Idle, LockMemory, SandboxWish};
@@ -149,7 +149,8 @@ impl Venue {
         let mut duties =
             duties.map_err(|cause| StartError::Path { path: config.network.path.text(), cause })?;
         let writer = capture::writer(config, capture)?;
-        let mut placement = Placement::of(config, &available_cores(), &isolated(&Live::host()));
+        let usable = usable_cores(config.threads.iter().filter_map(|thread| thread.cpu));
+        let mut placement = Placement::of(config, &usable, &isolated(&Live::host()));
         let memory_locked = lock(config, &mut placement.notes)?;
         let raised = placement.raise();
         // Threads inherit what their maker has given up.

@@ -43,7 +43,11 @@ fn there(host: &Host) -> Row {
     let status = host.surface.text("/proc/self/status").unwrap_or_default();
     let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     if let Some(allowed) = allowed.and_then(cpus::parse_list) {
-        let barred = cpus::without(application, &allowed);
+        // isolcpus= takes CPUs out of the list that every process starts with, and bars none from going
+        // there.
+        let isolated = host.surface.text("/sys/devices/system/cpu/isolated").unwrap_or_default();
+        let isolated = cpus::parse_list(&isolated).unwrap_or_default();
+        let barred = cpus::without(&cpus::without(application, &allowed), &isolated);
         if !barred.is_empty() {
             let barred = cpus::list(&barred);
             return Row {

@@ -65,7 +65,8 @@ pub(in crate::host) const TUNED: &[(&str, &str)] = &[
     ("/ethtool/eth1/xdp-zero-copy-segments", "8"),
     ("/proc/cmdline", "isolcpus=managed_irq,domain,2-3 nohz_full=2-3 rcu_nocbs=2-3 skew_tick=1"),
     ("/proc/cpuinfo", "processor : 0\nflags\t\t: fpu constant_tsc nonstop_tsc"),
-    ("/proc/self/status", "Name: x\nCpus_allowed_list:\t0-3"),
+    // No process starts out on isolated CPUs.
+    ("/proc/self/status", "Name: x\nCpus_allowed_list:\t0-1"),
     ("/proc/meminfo", "MemTotal:  33554432 kB\nMemFree: 1 kB\nMemAvailable:  30000000 kB"),
     ("/proc/swaps", "Filename Type Size Used Priority"),
     ("/proc/interrupts", "      CPU0 CPU1 CPU2 CPU3\n 41:  5 0 0 0  PCI-MSIX eth1"),
@@ -97,6 +98,7 @@ pub(in crate::host) const TUNED: &[(&str, &str)] = &[
 /// The same host as it comes: what differs.
 pub(in crate::host) const UNTUNED: &[(&str, &str)] = &[
     ("/sys/devices/system/cpu/isolated", ""),
+    ("/proc/self/status", "Name: x\nCpus_allowed_list:\t0-3"),
     ("/sys/devices/system/cpu/nohz_full", " (null)"),
     ("/sys/devices/system/cpu/cpu2/cpuidle/state1/disable", "0"),
     ("/sys/devices/system/cpu/cpu2/cpufreq/scaling_governor", "powersave"),
