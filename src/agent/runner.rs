@@ -201,8 +201,8 @@ impl Runner {
             runner.run()
         })?;
         // A thread that died before it answered is as good as not pinned; join tells why.
-        let (pinned_core, scheduling) = prepared_rx.recv().unwrap_or_default();
-        Ok(RunnerHandle { name, pinned_core, scheduling, counters, stages, thread })
+        let (pinned_core, scheduling, idle) = prepared_rx.recv().unwrap_or_default();
+        Ok(RunnerHandle { name, pinned_core, scheduling, idle, counters, stages, thread })
     }
 
     /// Runs on the calling thread (pinning it when asked) until the stop flag is raised.
@@ -211,21 +211,21 @@ impl Runner {
         self.run()
     }
 
-    /// What the thread asks of the kernel before its loop: it may not ask later. The core it got, and
-    /// how it is scheduled.
-    fn prepare_thread(&mut self) -> (Option<usize>, Scheduling) {
+    /// What the thread asks of the kernel before its loop: it may not ask later. The core it got, how it
+    /// is scheduled, and what it does without work.
+    fn prepare_thread(&mut self) -> (Option<usize>, Scheduling, IdleStrategy) {
         touch_stack();
-        if matches!(self.options.idle, IdleStrategy::Park { .. }) {
-            ask_for_sharp_timers();
-        }
         let core = self.options.core.filter(|&core| pin(core));
         // Spinning is for a core of one's own: without it, it would take everybody's.
         if core != self.options.core && self.options.idle == IdleStrategy::Spin {
             self.options.idle = IdleStrategy::PARK;
         }
+        if matches!(self.options.idle, IdleStrategy::Park { .. }) {
+            ask_for_sharp_timers();
+        }
         // What came of it is looked at; a refusal is the operator's to hear, not a reason to stop.
         let _ = schedule(self.options.scheduling);
-        (core, scheduled())
+        (core, scheduled(), self.options.idle)
     }
 
     fn run(&mut self) -> Result<(), AgentPanic> {
@@ -350,6 +350,7 @@ pub struct RunnerHandle {
     name: String,
     pinned_core: Option<usize>,
     scheduling: Scheduling,
+    idle: IdleStrategy,
     counters: Arc<RunnerCounters>,
     stages: Option<Arc<Stages>>,
     thread: JoinHandle<Result<(), AgentPanic>>,
@@ -359,6 +360,11 @@ impl RunnerHandle {
     /// Runner's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the thread does without work: one that was to spin and got no core of its own parks.
+    pub fn idle(&self) -> IdleStrategy {
+        self.idle
     }
 
     /// Core that the thread is pinned to; `None` when not asked for, or refused by the host.
@@ -419,12 +425,6 @@ pub fn available_cores() -> Vec<usize> {
     cores
 }
 
-/// Pins the calling thread; false when the host refuses.
-pub fn pin(core: usize) -> bool {
-    core_affinity::set_for_current(core_affinity::CoreId { id: core })
-}
-
-/// Stack that a cycle may need, touched before the first one: a page fault costs microseconds.
 /// The same, and those of `further` that a thread can be pinned to, which is tried: by threads that end
 /// at once.
 pub fn usable_cores(further: impl Iterator<Item = usize>) -> Vec<usize> {
@@ -439,6 +439,12 @@ pub fn usable_cores(further: impl Iterator<Item = usize>) -> Vec<usize> {
     cores
 }
 
+/// Pins the calling thread; false when the host refuses.
+pub fn pin(core: usize) -> bool {
+    core_affinity::set_for_current(core_affinity::CoreId { id: core })
+}
+
+/// Stack that a cycle may need, touched before the first one: a page fault costs microseconds.
 const STACK_BYTES: usize = 256 << 10;
 
 #[inline(never)]

@@ -174,8 +174,34 @@ fn a_core_is_pinned_or_the_handle_says_no() {
     absurd.core = Some(1_000);
     let done = Busy::new(0, 0, AtEnd::Stop(stop));
     let handle = Runner::spawn("unpinned", vec![Box::new(done)], absurd).unwrap();
-    assert_eq!(handle.pinned_core(), None);
+    assert_eq!((handle.pinned_core(), handle.idle()), (None, IdleStrategy::Yield));
     handle.join().unwrap();
+}
+
+#[test]
+fn who_cannot_spin_on_a_core_of_his_own_parks_and_wakes_sharply() {
+    /// Asks the kernel for the slack of its thread's timers.
+    struct Asks(Arc<AtomicU64>, Arc<AtomicBool>);
+    impl Agent for Asks {
+        fn name(&self) -> &'static str {
+            "asks"
+        }
+        fn duty_cycle(&mut self, _now: Nanos) -> usize {
+            // SAFETY: takes and gives integers.
+            let slack_ns = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) };
+            self.0.store(slack_ns as u64, Ordering::Relaxed);
+            self.1.store(true, Ordering::Relaxed);
+            0
+        }
+    }
+    let (mut absurd, stop) = options(IdleStrategy::Spin);
+    absurd.core = Some(1_000);
+    let slack_ns = Arc::new(AtomicU64::new(0));
+    let asks = Asks(slack_ns.clone(), stop);
+    let handle = Runner::spawn("sharp", vec![Box::new(asks)], absurd).unwrap();
+    assert_eq!(handle.idle(), IdleStrategy::PARK);
+    handle.join().unwrap();
+    assert_eq!(get(&slack_ns), 1_000);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use super::keeper::Shadows;
 use anyhow::Context;
-use rialto::agent::RunnerHandle;
+use rialto::agent::{IdleStrategy, RunnerHandle};
 use rialto::config::{AgentName, Config, ThreadConfig};
 use rialto::counters::Distribution;
 use rialto::exchange::command::Mode;
@@ -26,9 +26,14 @@ pub(super) fn threads<'a>(
 
 /// The scheduling mode that latencies were taken in, in words.
 pub(super) fn scheduling(config: &Config, venue: &Venue, cpus: usize) -> String {
-    let each = threads(config, venue).map(|(thread, runner)| {
+    let each = threads(config, venue).map(|(_, runner)| {
         let cpu = runner.pinned_core().map_or(String::new(), |cpu| format!(" on CPU {cpu}"));
-        format!("{:?}, {}{cpu}", thread.idle, runner.scheduling()).to_lowercase()
+        let idle = match runner.idle() {
+            IdleStrategy::Spin => "spin",
+            IdleStrategy::Yield => "yield",
+            IdleStrategy::Park { .. } => "park",
+        };
+        format!("{idle}, {}{cpu}", runner.scheduling())
     });
     let each: Vec<String> = each.collect();
     format!("{} threads ({}), {cpus} CPUs", config.threads.len(), each.join("; "))
