@@ -4,7 +4,7 @@
 //! doctor holds against the host and configure writes into it.
 
 use super::cpus;
-use crate::config::{Config, Idle, LockMemory};
+use crate::config::{Config, Idle, LockMemory, Realtime, ThreadConfig};
 use crate::net::xdp::{PathWish, RECEIVE_FRAMES, TRANSMIT_FRAMES};
 use std::path::PathBuf;
 
@@ -92,6 +92,8 @@ impl Needs {
     /// Of a configuration; `hot` is where its hot tier lies.
     pub fn of(config: &Config, hot: PathBuf, options: &HostOptions) -> Needs {
         let sizing = config.sizing();
+        let by_class = config.host.realtime != Realtime::Off;
+        let has_priority = |t: &ThreadConfig| by_class && t.priority.is_some();
         let mut application: Vec<usize> = config.threads.iter().filter_map(|t| t.cpu).collect();
         application.sort_unstable();
         application.dedup();
@@ -107,7 +109,7 @@ impl Needs {
             application,
             housekeeping: config.host.housekeeping.clone(),
             spins: config.threads.iter().any(|t| t.idle == Idle::Spin),
-            has_priority: config.threads.iter().any(|t| t.priority.is_some()),
+            has_priority: config.threads.iter().any(has_priority),
             locks_memory: match config.host.lock_memory {
                 LockMemory::Auto => config.threads.iter().any(|t| t.idle == Idle::Spin),
                 LockMemory::On => true,
@@ -117,7 +119,7 @@ impl Needs {
             spins_with_priority: config
                 .threads
                 .iter()
-                .any(|t| t.idle == Idle::Spin && t.priority.is_some()),
+                .any(|t| t.idle == Idle::Spin && has_priority(t)),
             hot,
             hot_bytes: sizing.hot_tier,
             hot_bytes_min: sizing.hot_tier.min(2 * SEGMENTS_MIN * config.segment_bytes),
@@ -142,6 +144,28 @@ impl Needs {
         match &self.housekeeping {
             Some(cpus) => cpus::common(cpus, online),
             None => cpus::without(online, &self.application),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_priority_that_the_configuration_has_switched_off_needs_nothing() {
+        for (realtime, has) in [("off", false), ("isolated", true), ("anywhere", true)] {
+            let text = format!(
+                "{}\n[host]\nrealtime = \"{realtime}\"\n[[thread]]\nagents = [\"ingress\", \"sequencer\", \
+                 \"engine\", \"publisher\", \"egress\", \"timer\"]\ncpu = 1\nidle = \"spin\"\n\
+                 priority = 50\n[[thread]]\nagents = [\"replayer\", \"retransmitter\"]\n[[thread]]\n\
+                 agents = [\"archiver\"]\n",
+                include_str!("../../rialto.toml")
+            );
+            let config = Config::parse(Path::new("rialto.toml"), &text).unwrap();
+            let needs = Needs::of(&config, PathBuf::from("/dev/shm/x"), &HostOptions::default());
+            assert_eq!((needs.has_priority, needs.spins_with_priority), (has, has), "{realtime}");
         }
     }
 }
