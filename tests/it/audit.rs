@@ -109,14 +109,22 @@ fn day(dir: &Path) -> (PathBuf, Vec<PathBuf>) {
     };
     let feed = witness(&["feed", "--name", "SUB1"]);
     let broker = witness(&["broker", "--rate", "2000"]);
+    let entries = || std::fs::read_dir(dir.join("data")).unwrap().flatten().map(|e| e.path());
+    let day = entries().find(|p| p.is_dir()).unwrap();
     // Until there is something to lie about: every kind of report.
-    std::thread::sleep(Duration::from_secs(2));
+    let applied = || {
+        let text = std::fs::read_to_string(day.join("status.json")).unwrap_or_default();
+        let status: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        status["commands_applied"].as_u64().unwrap_or(0)
+    };
+    while applied() < 3_000 {
+        assert!(exchange.0.try_wait().unwrap().is_none(), "the exchange has ended");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     broker.terminate();
     feed.terminate();
     drop(lines);
     exchange.terminate();
-    let entries = std::fs::read_dir(dir.join("data")).unwrap().flatten();
-    let day = entries.map(|e| e.path()).find(|p| p.is_dir()).unwrap();
     let names = ["ALFA01", "BRVO01", "SUB1"];
     (day, names.iter().map(|n| dir.join("evidence").join(format!("{n}.evidence"))).collect())
 }
