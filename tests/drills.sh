@@ -199,11 +199,13 @@ shadow_dies() {
     SNAPSHOT_SECONDS=1 open_day memory
     serve
     local first second
+    within 20 shadow_pid >/dev/null
     first=$(shadow_pid)
     kill -9 "$first"
     another() { second=$(shadow_pid) && [ "$second" != "$first" ]; }
     within 20 another
-    snapshot() { compgen -G "$(day_dir)/snapshot-*" >/dev/null; }
+    # Not the draft of one.
+    snapshot() { compgen -G "$(day_dir)/snapshot-*[0-9]" >/dev/null; }
     within 20 snapshot
     exchange_kill
     gone() { ! kill -0 "$second" 2>/dev/null; }
