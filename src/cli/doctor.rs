@@ -1,12 +1,13 @@
 //! `rialto doctor`: is this host fit for the venue?
 
 use super::text::{grouped, say};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rialto::config::Config;
 use rialto::host::doctor::{Report, Row, State, examine};
 use rialto::host::hiccup::Hiccups;
 use rialto::host::machine::Machine;
-use rialto::host::{DataPath, HostOptions, Live, Needs};
+use rialto::host::{HostOptions, Live, Needs};
+use rialto::net::xdp::PathWish;
 use rialto::topology::hot_place;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,33 +43,18 @@ pub struct HostArguments {
     /// Network interface of orders and feed; without it, the one that has the address of gateway.listen
     #[arg(long, value_name = "NAME")]
     pub interface: Option<String>,
-    /// How frames come in; without it, as the configuration's [network] path says
-    #[arg(long, value_enum)]
-    pub path: Option<PathChoice>,
-}
-
-/// How frames come in.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum PathChoice {
-    /// UDP sockets
-    Udp,
-    /// AF_XDP where the host can, else UDP sockets
-    Auto,
-    /// AF_XDP or no start
-    #[value(name = "af_xdp")]
-    AfXdp,
+    /// Way of the datagrams instead of the configuration's [network] path: udp, auto (AF_XDP where the
+    /// host can, else sockets), af_xdp, af_xdp:native, af_xdp:native:zero-copy, af_xdp:native:copy,
+    /// af_xdp:generic
+    #[arg(long)]
+    pub path: Option<PathWish>,
 }
 
 impl HostArguments {
     /// Configuration and demands.
     pub fn needs(&self) -> anyhow::Result<(Config, Needs)> {
         let config = Config::load(&self.config)?;
-        let path = self.path.map(|path| match path {
-            PathChoice::Udp => DataPath::Udp,
-            PathChoice::Auto => DataPath::Auto,
-            PathChoice::AfXdp => DataPath::AfXdp,
-        });
-        let options = HostOptions { interface: self.interface.clone(), path };
+        let options = HostOptions { interface: self.interface.clone(), path: self.path };
         let needs = Needs::of(&config, hot_place(&config), &options);
         Ok((config, needs))
     }
@@ -186,6 +172,20 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_way_of_the_configuration_is_one_of_the_command_line() {
+        use clap::Parser;
+        for (text, path) in PathWish::ALL {
+            let line = ["rialto", "doctor", "--path", text];
+            let arguments = crate::cli::Arguments::try_parse_from(line).unwrap();
+            let crate::cli::Command::Doctor(doctor) = arguments.command else { panic!("{text}") };
+            assert_eq!(doctor.host.path, Some(path));
+        }
+        let wrong = ["rialto", "configure", "check", "--path", "xdp"];
+        let error = crate::cli::Arguments::try_parse_from(wrong).unwrap_err().to_string();
+        assert!(error.contains("af_xdp:native:zero-copy"), "{error}");
+    }
 
     #[test]
     fn lines_break_between_words() {

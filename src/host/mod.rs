@@ -17,5 +17,5 @@ mod netdev;
 pub mod surface;
 pub mod wire;
 
-pub use needs::{DataPath, HostOptions, Needs};
+pub use needs::{HostOptions, Needs};
 pub use surface::{Key, Live, NicItem, Surface, Unread};

@@ -8,24 +8,13 @@ use crate::config::{Config, Idle, LockMemory, Realtime, ThreadConfig};
 use crate::net::xdp::{PathWish, RECEIVE_FRAMES, TRANSMIT_FRAMES};
 use std::path::PathBuf;
 
-/// How frames come in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DataPath {
-    /// UDP sockets.
-    Udp,
-    /// AF_XDP where the host can, else UDP sockets.
-    Auto,
-    /// AF_XDP or no start.
-    AfXdp,
-}
-
 /// What the command line says beside the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct HostOptions {
     /// Network interface of orders and feed.
     pub interface: Option<String>,
-    /// How frames come in.
-    pub path: Option<DataPath>,
+    /// The way that datagrams take; `None` = as the configuration says.
+    pub path: Option<PathWish>,
 }
 
 /// Demands on a host.
@@ -63,8 +52,8 @@ pub struct Needs {
     pub interface: Option<String>,
     /// Address that orders come to.
     pub listen: std::net::Ipv4Addr,
-    /// How frames come in.
-    pub path: DataPath,
+    /// The way that datagrams take.
+    pub path: PathWish,
     /// Receive queues that the venue reads.
     pub queues: u32,
     /// Frames of the UMEM, bytes in all; 0 without AF_XDP.
@@ -98,13 +87,9 @@ impl Needs {
         application.sort_unstable();
         application.dedup();
         let interface = options.interface.clone().or_else(|| config.network.interface.clone());
-        let path = options.path.unwrap_or(match config.network.path {
-            PathWish::Udp => DataPath::Udp,
-            PathWish::Auto => DataPath::Auto,
-            _ => DataPath::AfXdp,
-        });
+        let path = options.path.unwrap_or(config.network.path);
         let queues = config.network.queues.len() as u32;
-        let umem_bytes = if path == DataPath::Udp { 0 } else { UMEM_BYTES * u64::from(queues) };
+        let umem_bytes = if path == PathWish::Udp { 0 } else { UMEM_BYTES * u64::from(queues) };
         Needs {
             application,
             housekeeping: config.host.housekeeping.clone(),

@@ -3,8 +3,8 @@
 use super::record::Kind;
 use crate::host::cpus;
 use crate::host::doctor::{Host, IDLE_EXIT_US_MAX, ring_wanted};
-use crate::host::needs::DataPath;
 use crate::host::surface::{Key, NicItem};
+use crate::net::xdp::PathWish;
 
 /// A group of values that are applied together.
 #[derive(Clone, Copy)]
@@ -160,7 +160,7 @@ impl Plan {
 }
 
 fn channels(plan: &mut Plan, host: &Host) {
-    if host.needs.path == DataPath::Udp {
+    if host.needs.path == PathWish::Udp {
         return plan.unavailable("channels", "the configured path is UDP sockets");
     }
     let most = host.card(NicItem::ChannelsMax).ok().and_then(|text| text.parse::<u64>().ok());
@@ -204,7 +204,7 @@ fn napi(plan: &mut Plan, host: &Host) {
         Err(reason) => return plan.unavailable("napi", reason),
     };
     let dir = format!("/sys/class/net/{name}");
-    let polled = host.needs.path != DataPath::Udp
+    let polled = host.needs.path != PathWish::Udp
         && host.needs.spins
         && host.surface.exists(&format!("{dir}/device"));
     let (times, ns) = if polled { (2, 200_000) } else { (0, 0) };

@@ -3,7 +3,8 @@
 use super::*;
 use crate::host::doctor::tests::{TUNED, UNTUNED, needs, plant};
 use crate::host::machine::Machine;
-use crate::host::{DataPath, Live, Needs};
+use crate::host::{Live, Needs};
+use crate::net::xdp::PathWish;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
@@ -35,7 +36,7 @@ impl Fixture {
         plant(&root, TUNED);
         plant(&root, UNTUNED);
         plant(&root, &[("/proc/sys/kernel/random/boot_id", "first")]);
-        let needs = needs(DataPath::AfXdp);
+        let needs = needs(PathWish::AfXdp);
         Fixture {
             live: Live::under(&root),
             keeper: FileKeeper::open(&dir.path().join("run/state.json")).unwrap(),

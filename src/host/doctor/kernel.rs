@@ -3,7 +3,7 @@
 use super::Host;
 use super::row::{Row, ask, stage};
 use crate::host::cpus;
-use crate::host::needs::DataPath;
+use crate::net::xdp::PathWish;
 
 pub(super) fn rows(host: &Host) -> Vec<Row> {
     vec![
@@ -43,10 +43,10 @@ fn bypass(host: &Host) -> Row {
         "a kernel from 5.11 on with CONFIG_XDP_SOCKETS; CAP_NET_RAW and CAP_NET_ADMIN",
     );
     match (&host.machine.xdp_socket, host.needs.path) {
-        (_, DataPath::Udp) => ask.none("the configured path is UDP sockets"),
+        (_, PathWish::Udp) => ask.none("the configured path is UDP sockets"),
         (Ok(()), _) => ask.ok(format!("Linux {}: works", host.machine.kernel)),
-        (Err(why), DataPath::Auto) => ask.warn(why),
-        (Err(why), DataPath::AfXdp) => ask.fail(why),
+        (Err(why), PathWish::Auto) => ask.warn(why),
+        (Err(why), _) => ask.fail(why),
     }
 }
 

@@ -4,8 +4,8 @@ use super::Host;
 use super::kernel::number;
 use super::row::{Row, ask, stage};
 use crate::host::machine::{Capability, anchor};
-use crate::host::needs::DataPath;
 use crate::host::surface::chosen;
+use crate::net::xdp::PathWish;
 
 pub(super) fn rows(host: &Host) -> Vec<Row> {
     vec![
@@ -137,16 +137,16 @@ fn locked(host: &Host) -> Row {
     };
     let unlimited = host.machine.memlock == u64::MAX;
     match needs.path {
-        DataPath::Udp if !needs.locks_memory => {
+        PathWish::Udp if !needs.locks_memory => {
             ask.none("UDP sockets and no thread that spins: nothing is locked")
         }
         _ if host.machine.has(Capability::IpcLock) == Some(true) => {
             ask.ok(format!("{seen}, with CAP_IPC_LOCK"))
         }
         _ if needs.must_lock_memory => ask.fail_unless(unlimited, seen),
-        DataPath::Udp => ask.warn_unless(unlimited, seen),
-        DataPath::AfXdp => ask.fail_unless(host.machine.memlock >= needs.umem_bytes, seen),
-        DataPath::Auto => ask.warn_unless(host.machine.memlock >= needs.umem_bytes, seen),
+        PathWish::Udp => ask.warn_unless(unlimited, seen),
+        PathWish::Auto => ask.warn_unless(host.machine.memlock >= needs.umem_bytes, seen),
+        _ => ask.fail_unless(host.machine.memlock >= needs.umem_bytes, seen),
     }
 }
 
@@ -158,14 +158,14 @@ fn capabilities(host: &Host) -> Row {
         "run it by rialto.service, or grant what AmbientCapabilities= there grants",
     );
     let (path, priority) = (host.needs.path, host.needs.has_priority);
-    if path == DataPath::Udp && !priority {
+    if path == PathWish::Udp && !priority {
         return ask.none("UDP sockets and no [[thread]] priority: none is needed");
     }
     if let Err(reason) = &host.machine.capabilities {
         return ask.none(reason);
     }
     // LimitRTPRIO does as well as CAP_SYS_NICE, which its lack alone does not tell: a warning.
-    if path == DataPath::Udp {
+    if path == PathWish::Udp {
         let may = host.machine.has(Capability::SysNice) == Some(true);
         return ask.warn_unless(may, "CAP_SYS_NICE, for [[thread]] priority");
     }
@@ -177,8 +177,8 @@ fn capabilities(host: &Host) -> Row {
         .collect();
     match (lacks.is_empty(), host.needs.path) {
         (true, _) => ask.ok("all of them"),
-        (false, DataPath::AfXdp) => ask.fail(format!("without {}", lacks.join(", "))),
-        (false, _) => ask.warn(format!("without {}", lacks.join(", "))),
+        (false, PathWish::Auto) => ask.warn(format!("without {}", lacks.join(", "))),
+        (false, _) => ask.fail(format!("without {}", lacks.join(", "))),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::Host;
 use super::row::{Row, ask, stage};
-use crate::host::needs::DataPath;
 use crate::host::netdev;
 use crate::host::surface::NicItem;
+use crate::net::xdp::PathWish;
 
 /// Headers of Ethernet, IPv4 and UDP in front of a datagram of 1,472 bytes.
 const ETHERNET_BYTES: u64 = 14;
@@ -50,7 +50,7 @@ fn link(host: &Host) -> Row {
     );
     let name = match &host.interface {
         Ok(name) => name,
-        Err(reason) if host.needs.path == DataPath::AfXdp => return ask.fail(reason),
+        Err(reason) if !host.needs.path.allows_udp() => return ask.fail(reason),
         Err(reason) => return ask.none(reason),
     };
     if !host.surface.exists(&format!("/sys/class/net/{name}")) {
@@ -71,7 +71,7 @@ fn mtu(host: &Host) -> Row {
     let ask = ask(
         "MTU",
         match host.needs.path {
-            DataPath::Udp => format!("{DATAGRAM_MTU} or more"),
+            PathWish::Udp => format!("{DATAGRAM_MTU} or more"),
             _ => format!("{DATAGRAM_MTU} to {largest}"),
         },
         "smaller: our datagrams do not go out in one piece; larger: a frame holds no such packet",
@@ -84,9 +84,9 @@ fn mtu(host: &Host) -> Row {
         };
     let fits = mtu <= largest;
     match (host.needs.path, mtu >= DATAGRAM_MTU) {
-        (DataPath::Udp, whole) => ask.warn_unless(whole, mtu.to_string()),
-        (DataPath::Auto, whole) => ask.warn_unless(whole && fits, mtu.to_string()),
-        (DataPath::AfXdp, whole) => ask.fail_unless(whole && fits, mtu.to_string()),
+        (PathWish::Udp, whole) => ask.warn_unless(whole, mtu.to_string()),
+        (PathWish::Auto, whole) => ask.warn_unless(whole && fits, mtu.to_string()),
+        (_, whole) => ask.fail_unless(whole && fits, mtu.to_string()),
     }
 }
 
@@ -97,8 +97,11 @@ fn xdp(host: &Host) -> Row {
         "copied frames cost about a microsecond each; without native XDP the generic hook is used",
         "a card whose driver has XDP (ice, i40e, mlx5, ...); a newer kernel",
     );
-    if host.needs.path == DataPath::Udp {
-        return ask.none("the configured path is UDP sockets");
+    let path = host.needs.path;
+    match path {
+        PathWish::Udp => return ask.none("the configured path is UDP sockets"),
+        PathWish::Generic => return ask.none("the configured path is the generic hook"),
+        _ => {}
     }
     let features = host.card(NicItem::XdpFeatures).and_then(|text| {
         let digits = text.trim_start_matches("0x");
@@ -115,7 +118,11 @@ fn xdp(host: &Host) -> Row {
             let segments = host.card(NicItem::XdpZeroCopySegments).unwrap_or_default();
             ask.ok(format!("native, zero copy, {segments} fragments at most"))
         }
+        (true, true) if path == PathWish::NativeZeroCopy => ask.fail("native, without zero copy"),
         (true, true) => ask.warn("native, without zero copy"),
+        (false, _) if path != PathWish::Auto && path != PathWish::AfXdp => {
+            ask.fail("none: the generic hook only")
+        }
         (false, _) => ask.warn("none: the generic hook only"),
     }
 }
@@ -128,7 +135,7 @@ fn channels(host: &Host) -> Row {
         "a frame that arrives in a queue nobody reads goes through the kernel",
         stage("channels"),
     );
-    if host.needs.path == DataPath::Udp {
+    if host.needs.path == PathWish::Udp {
         return ask.none("the configured path is UDP sockets: the kernel reads all queues");
     }
     let seen = value(host, NicItem::Channels).map(|n| {
@@ -159,7 +166,7 @@ fn steering(host: &Host) -> Row {
             ports[0]
         ),
     );
-    if host.needs.path == DataPath::Udp {
+    if host.needs.path == PathWish::Udp {
         return ask.none("the configured path is UDP sockets");
     }
     if value(host, NicItem::Channels).is_ok_and(|n| n <= u64::from(host.needs.queues)) {
@@ -225,7 +232,7 @@ fn deferred(host: &Host) -> Row {
         (Ok(times), Ok(ns)) => (times, ns),
         (Err(reason), _) | (_, Err(reason)) => return ask.none(reason),
     };
-    let polled = host.needs.path != DataPath::Udp && host.needs.spins;
+    let polled = host.needs.path != PathWish::Udp && host.needs.spins;
     let real = host
         .interface
         .as_ref()

@@ -3,7 +3,8 @@
 use super::*;
 use crate::config::Config;
 use crate::host::machine::{ClockState, Room};
-use crate::host::{DataPath, HostOptions, Live};
+use crate::host::{HostOptions, Live};
+use crate::net::xdp::PathWish;
 use std::path::{Path, PathBuf};
 
 /// Four CPUs, 2 and 3 for the application, a card eth1 with one queue.
@@ -160,7 +161,7 @@ pub(in crate::host) fn plant(root: &Path, files: &[(&str, &str)]) {
     }
 }
 
-pub(in crate::host) fn needs(path: DataPath) -> Needs {
+pub(in crate::host) fn needs(path: PathWish) -> Needs {
     let text = format!(
         "{}\n[[thread]]\nagents = [\"ingress\", \"sequencer\", \"engine\", \"publisher\", \"egress\", \
          \"timer\"]\ncpu = 2\nidle = \"spin\"\n[[thread]]\nagents = [\"replayer\", \
@@ -213,7 +214,7 @@ fn row<'a>(report: &'a Report, name: &str) -> &'a Row {
 fn a_tuned_host_has_nothing_to_mend() {
     let dir = tempfile::tempdir().unwrap();
     plant(dir.path(), TUNED);
-    let needs = needs(DataPath::AfXdp);
+    let needs = needs(PathWish::AfXdp);
     let report = examine(&Live::under(dir.path()), &good_machine(), &needs, 0);
     let left: Vec<_> = states(&report).into_iter().filter(|(_, s)| *s != State::Ok).collect();
     let none = State::NotApplicable;
@@ -228,7 +229,7 @@ fn an_untuned_host_is_told_row_by_row() {
     let dir = tempfile::tempdir().unwrap();
     plant(dir.path(), TUNED);
     plant(dir.path(), UNTUNED);
-    let needs = needs(DataPath::AfXdp);
+    let needs = needs(PathWish::AfXdp);
     let report = examine(&Live::under(dir.path()), &bad_machine(), &needs, 0);
     let fails: Vec<&str> =
         states(&report).into_iter().filter(|(_, s)| *s == State::Fail).map(|(n, _)| n).collect();
@@ -266,7 +267,7 @@ fn a_host_that_tells_nothing_is_not_guessed_at() {
         clock: Err("no clock".into()),
         ..good_machine()
     };
-    let report = examine(&Live::under(dir.path()), &machine, &needs(DataPath::Auto), 0);
+    let report = examine(&Live::under(dir.path()), &machine, &needs(PathWish::Auto), 0);
     let judged: Vec<_> =
         states(&report).into_iter().filter(|(_, s)| *s != State::NotApplicable).collect();
     let ok = State::Ok;
@@ -295,26 +296,48 @@ fn what_only_costs_speed_on_udp_fails_where_af_xdp_is_required() {
         assert_eq!(row(&report, row_name).state, state, "{row_name} {path:?}");
     };
     for name in ["AF_XDP", "capabilities", "locked memory"] {
-        check(DataPath::AfXdp, name, State::Fail);
-        check(DataPath::Auto, name, State::Warn);
+        for (_, path) in PathWish::ALL.into_iter().filter(|(_, path)| !path.allows_udp()) {
+            check(path, name, State::Fail);
+        }
+        check(PathWish::Auto, name, State::Warn);
     }
-    check(DataPath::Udp, "AF_XDP", State::NotApplicable);
-    check(DataPath::Udp, "capabilities", State::NotApplicable);
+    check(PathWish::Udp, "AF_XDP", State::NotApplicable);
+    check(PathWish::Udp, "capabilities", State::NotApplicable);
     // A thread spins: its memory is locked whatever the path.
-    check(DataPath::Udp, "locked memory", State::Warn);
-    check(DataPath::AfXdp, "MTU", State::Fail);
-    check(DataPath::Auto, "MTU", State::Warn);
-    check(DataPath::Udp, "MTU", State::Ok);
-    check(DataPath::Udp, "deferred interrupts", State::Warn);
+    check(PathWish::Udp, "locked memory", State::Warn);
+    check(PathWish::AfXdp, "MTU", State::Fail);
+    check(PathWish::Auto, "MTU", State::Warn);
+    check(PathWish::Udp, "MTU", State::Ok);
+    check(PathWish::Udp, "deferred interrupts", State::Warn);
+}
+
+#[test]
+fn a_driver_without_the_rung_that_is_insisted_on_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    plant(dir.path(), TUNED);
+    let all = "0x6b";
+    let [copies, none] = ["0x3", "0x0"];
+    for (features, path, state) in [
+        (all, PathWish::NativeZeroCopy, State::Ok),
+        (copies, PathWish::NativeZeroCopy, State::Fail),
+        (copies, PathWish::NativeCopy, State::Warn),
+        (none, PathWish::Native, State::Fail),
+        (none, PathWish::AfXdp, State::Warn),
+        (none, PathWish::Generic, State::NotApplicable),
+    ] {
+        plant(dir.path(), &[("/ethtool/eth1/xdp-features", features)]);
+        let report = examine(&Live::under(dir.path()), &good_machine(), &needs(path), 0);
+        assert_eq!(row(&report, "XDP of the driver").state, state, "{features} {path}");
+    }
 }
 
 #[test]
 fn over_sockets_locks_and_priorities_are_looked_at_where_they_are_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     plant(dir.path(), TUNED);
-    let none = Needs { locks_memory: false, ..needs(DataPath::Udp) };
-    let must = Needs { must_lock_memory: true, ..needs(DataPath::Udp) };
-    let urgent = Needs { has_priority: true, ..needs(DataPath::Udp) };
+    let none = Needs { locks_memory: false, ..needs(PathWish::Udp) };
+    let must = Needs { must_lock_memory: true, ..needs(PathWish::Udp) };
+    let urgent = Needs { has_priority: true, ..needs(PathWish::Udp) };
     for (needs, row_name, state) in [
         (&none, "locked memory", State::NotApplicable),
         (&must, "locked memory", State::Fail),
@@ -333,7 +356,7 @@ fn a_cpu_that_is_not_there_fails() {
     let dir = tempfile::tempdir().unwrap();
     plant(dir.path(), TUNED);
     plant(dir.path(), &[("/sys/devices/system/cpu/online", "0-2")]);
-    let report = examine(&Live::under(dir.path()), &good_machine(), &needs(DataPath::Udp), 0);
+    let report = examine(&Live::under(dir.path()), &good_machine(), &needs(PathWish::Udp), 0);
     let row = row(&report, "CPUs of [[thread]]");
     assert_eq!((row.state, row.seen.as_str()), (State::Fail, "no CPU 3; online are 0-2"));
 }
@@ -342,7 +365,7 @@ fn a_cpu_that_is_not_there_fails() {
 fn memory_that_the_hot_tier_has_already_counts() {
     let dir = tempfile::tempdir().unwrap();
     plant(dir.path(), TUNED);
-    let needs = needs(DataPath::Udp);
+    let needs = needs(PathWish::Udp);
     let room = |free, memory| Ok(Room { total: 1 << 40, free, memory });
     let check = |machine: Machine, degraded, state| {
         let needs = Needs { degraded, ..needs.clone() };
