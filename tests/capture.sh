@@ -202,15 +202,18 @@ sleep 0.5
 look "$work/switched"
 [ "$packets" = "$before" ] || fail "it captures on"
 switch on
-trade 1
-sleep 0.5
+# At once: whoever has switched it is told what he did.
 "$rialto" capture status --config "$config" | tee "$work/told"
 grep -q 'running, its capture on' "$work/told" || fail "the status"
+trade 1
 stop
 look "$work/switched"
 [ "$files" = 2 ] && [ "$packets" -gt "$before" ] || fail "$files files, $packets packets"
-! "$rialto" capture on --config "$config" 2>"$work/refused" || fail "a switch without a venue"
-grep -q 'nobody took the request' "$work/refused" || fail "$(cat "$work/refused")"
+no_switch() { # why
+    ! "$rialto" capture on --config "$config" 2>"$work/refused" || fail "a switch where there is none"
+    grep -q "$1" "$work/refused" || fail "$(cat "$work/refused")"
+}
+no_switch 'no venue serves here'
 
 echo "== a disk that stands still, then one that is full: orders go on, and what is lacking is told"
 dd if=/dev/zero of="$work/image" bs=1M count=32 status=none
@@ -269,4 +272,10 @@ stop
 look "$work/udp"
 echo "$packets packets: $received received, $sent sent"
 [ "$foreign" = 0 ] && [ "$bad" = 0 ] && [ "$received" -gt 20 ] && [ "$sent" -gt 40 ] || fail "foreign $foreign, bad $bad"
+
+echo "== a venue without capture says so"
+write_config udp ""
+start
+no_switch 'was started without capture'
+stop
 echo "capture: all as expected"
