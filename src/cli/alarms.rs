@@ -4,12 +4,14 @@
 //! change anything of the venue.
 
 use super::text::grouped;
-use rialto::clock::SystemClock;
+use rialto::clock::{Clock, SystemClock};
 use rialto::counters::CounterSet;
 use rialto::exchange::command::Mode;
+use rialto::gateway::Refusals;
 use rialto::net::capture::CaptureCounters;
 use rialto::store::LogIndex;
 use rialto::topology::Venue;
+use rialto::types::Nanos;
 use std::sync::Arc;
 
 /// What an operator must hear once, when it begins.
@@ -27,6 +29,8 @@ pub(super) struct Alarms {
     kicks: (u64, u64),
     nic: bool,
     capture_lacks: bool,
+    /// Refused logins told of, and when.
+    refusals: (u64, Option<Nanos>),
 }
 
 impl Alarms {
@@ -60,6 +64,28 @@ impl Alarms {
                 grouped(self.kicks.1)
             );
         }
+    }
+
+    /// Refused logins, the latest by name: at most a line in [`REFUSALS_NS`], however many there are.
+    fn refusals(&mut self, refusals: &Refusals, now: Nanos) -> Option<String> {
+        let (count, latest) = refusals.latest()?;
+        // Another day's count begins anew.
+        let told = if count < self.refusals.0 { 0 } else { self.refusals.0 };
+        let early = self.refusals.1.is_some_and(|at| now.since(at) < REFUSALS_NS);
+        if count == told || early {
+            return None;
+        }
+        self.refusals = (count, Some(now));
+        let more = match count - told {
+            1 => String::new(),
+            n => format!("; {} others since the last such line", grouped(n - 1)),
+        };
+        Some(format!(
+            "login refused: user {:?} from {}: {}{more}",
+            latest.user,
+            latest.from,
+            latest.why.text()
+        ))
     }
 
     /// A capture that lacks frames is no matter of trading, but whoever reads it must know.
@@ -109,6 +135,9 @@ impl Alarms {
         if let Some(capture) = venue.capture() {
             self.capture(&capture);
         }
+        if let Some(line) = self.refusals(&venue.refusals, clock.now()) {
+            tracing::warn!("{line}");
+        }
         self.kicks(&venue.counters);
         for agent in unreadable(&venue.counters) {
             if !self.unreadable.contains(&agent) {
@@ -137,6 +166,8 @@ fn unreadable(counters: &[Arc<dyn CounterSet>]) -> Vec<&'static str> {
 
 /// Refused kicks between two looks (200 ms) that raise an alarm.
 const KICK_REFUSALS: u64 = 20;
+/// Between two lines about refused logins.
+const REFUSALS_NS: u64 = 10_000_000_000;
 /// A wall-clock step beyond this raises an alarm.
 const WALL_STEP_MS: i64 = 100;
 /// The alarm comes before the ladder of an archiver that is behind begins at 50%.
@@ -152,7 +183,7 @@ pub(super) fn begins(before: &mut bool, now: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rialto::gateway::{IngressCounters, ReplayerCounters};
+    use rialto::gateway::{IngressCounters, Refusal, ReplayerCounters, Why};
     use rialto::retransmitter::RetransmitterCounters;
 
     #[test]
@@ -172,6 +203,33 @@ mod tests {
         nic.kick_refusals.set(0);
         alarms.kicks(&sets);
         assert!(!alarms.nic);
+    }
+
+    #[test]
+    fn refused_logins_are_told_with_their_source_and_now_and_then() {
+        let refusals = Refusals::new();
+        let mut alarms = Alarms::default();
+        let at = |seconds: u64| Nanos(seconds * 1_000_000_000);
+        assert_eq!(alarms.refusals(&refusals, at(1)), None);
+        let from = "10.0.0.9:4000".parse().unwrap();
+        // What is no text must not get into a log.
+        let user = rialto::types::Alpha(*b"A\n\x1b[2J");
+        refusals.note(Refusal { user, from, why: Why::User });
+        let line = alarms.refusals(&refusals, at(2)).unwrap();
+        assert_eq!(
+            line,
+            "login refused: user \"A??[2J\" from 10.0.0.9:4000: no [[session]] has this user"
+        );
+        let user = rialto::types::User::new("ALFA01").unwrap();
+        (0..3).for_each(|_| refusals.note(Refusal { user, from, why: Why::Key }));
+        assert_eq!(alarms.refusals(&refusals, at(11)), None);
+        let line = alarms.refusals(&refusals, at(12)).unwrap();
+        assert!(line.contains("\"ALFA01\"") && line.contains("another key"), "{line}");
+        assert!(line.ends_with("; 2 others since the last such line"), "{line}");
+        assert_eq!(alarms.refusals(&refusals, at(30)), None);
+        let another_day = Refusals::new();
+        another_day.note(Refusal { user, from, why: Why::Source });
+        assert!(alarms.refusals(&another_day, at(40)).unwrap().ends_with("this address"));
     }
 
     #[test]

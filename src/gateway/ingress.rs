@@ -11,6 +11,7 @@
 
 use super::asks::{self, Ask, ReplayAsk};
 use super::pending::Pending;
+use super::refusals::{Refusal, Refusals};
 use super::session_auth::{Authenticator, Entropy, LoginVerdict, dead_time_granted};
 use super::throttle::{Bucket, Throttle};
 use super::translate::body_of;
@@ -104,6 +105,7 @@ struct Desk<C> {
     names: Box<[(SessionName, SessionSlot)]>,
     burst: Burst,
     replies: Vec<Reply>,
+    refusals: Arc<Refusals>,
     counters: Arc<IngressCounters>,
 }
 
@@ -206,6 +208,7 @@ impl<P: Port, C: Commands> Ingress<P, C> {
                 next: 0,
             },
             replies: Vec::with_capacity(BURST),
+            refusals: Refusals::new(),
             counters: Arc::default(),
         };
         Ingress { port, desk, kept: Box::new([[0; KEPT_BYTES]; BURST]) }
@@ -214,6 +217,11 @@ impl<P: Port, C: Commands> Ingress<P, C> {
     /// Its counters.
     pub fn counters(&self) -> Arc<IngressCounters> {
         self.desk.counters.clone()
+    }
+
+    /// Logins that it refused.
+    pub fn refusals(&self) -> Arc<Refusals> {
+        self.desk.refusals.clone()
     }
 
     /// Descriptor to park on.
@@ -500,7 +508,10 @@ impl<C: Commands> Desk<C> {
                 self.counters.challenges.add(1);
                 self.reply(Reply::Challenge(from, nonce));
             }
-            LoginVerdict::Refuse(code) => self.refuse(from, code, login.client_nonce),
+            LoginVerdict::Refuse(why) => {
+                self.refusals.note(Refusal { user: login.user, from, why });
+                self.refuse(from, why.code(), login.client_nonce);
+            }
             LoginVerdict::Silence => self.counters.silences.add(1),
             LoginVerdict::Valid(_) if self.board.halted() => self.counters.halted.add(1),
             LoginVerdict::Valid(slot) => self.push_login(slot, login, from, now),

@@ -13,6 +13,7 @@
 
 pub mod egress;
 pub mod ingress;
+pub mod refusals;
 pub mod replay;
 pub mod session_auth;
 pub mod throttle;
@@ -26,6 +27,7 @@ mod translate;
 
 pub use egress::{Egress, EgressCounters, EgressLinks, ResumedSession};
 pub use ingress::{Ingress, IngressCounters};
+pub use refusals::{Refusal, Refusals, Why};
 pub use replay::{Replayer, ReplayerCounters};
 pub use session_auth::Entropy;
 pub use translate::report_of;

@@ -4,12 +4,12 @@
 //! and their order are session.md, Login 1-4. Must not know sockets or rings. All comparisons of
 //! secrets are constant-time (in `wire::session`).
 
-use super::{GatewayConfig, Network};
+use super::{GatewayConfig, Network, Why};
 use crate::board::Binding;
 use crate::random::SplitMix64;
 use crate::types::*;
 use crate::wire::session::{
-    FLAG_CANCEL_ON_DISCONNECT, FLAG_PACKET_MAC, LOGIN_BYTES, Login, Nonce, RefusedCode, VERSION,
+    FLAG_CANCEL_ON_DISCONNECT, FLAG_PACKET_MAC, LOGIN_BYTES, Login, Nonce, VERSION,
     challenge_nonce, verify_challenge, verify_login,
 };
 use std::net::SocketAddrV4;
@@ -28,8 +28,8 @@ pub enum LoginVerdict {
     Again(SessionSlot),
     /// H with this nonce.
     Challenge(Nonce),
-    /// J.
-    Refuse(RefusedCode),
+    /// J with the code of this.
+    Refuse(Why),
     /// Nothing.
     Silence,
     /// Valid: to be sequenced.
@@ -105,16 +105,22 @@ impl Authenticator {
         if self.failures.silenced(from, now) {
             return LoginVerdict::Silence;
         }
-        let Some(slot) = self.authorised(slot, block, login, from) else {
-            self.failures.note(from, now);
-            return LoginVerdict::Refuse(RefusedCode::NotAuthorised);
+        let slot = match self.authorised(slot, block, login, from) {
+            Ok(slot) => slot,
+            Err(why) => {
+                self.failures.note(from, now);
+                return LoginVerdict::Refuse(why);
+            }
         };
         let skew = now.since(login.time).max(login.time.since(now));
         if skew > TIME_WINDOW_NS || login.time <= binding.login_time {
-            return LoginVerdict::Refuse(RefusedCode::Time);
+            return LoginVerdict::Refuse(Why::Time);
         }
-        if day_over || !self.open[slot.0 as usize] {
-            return LoginVerdict::Refuse(RefusedCode::NoSession);
+        if day_over {
+            return LoginVerdict::Refuse(Why::DayOver);
+        }
+        if !self.open[slot.0 as usize] {
+            return LoginVerdict::Refuse(Why::Closed);
         }
         LoginVerdict::Valid(slot)
     }
@@ -125,7 +131,7 @@ impl Authenticator {
         block: &[u8; LOGIN_BYTES],
         login: &Login,
         from: SocketAddrV4,
-    ) -> Option<SessionSlot> {
+    ) -> Result<SessionSlot, Why> {
         let known_flags = FLAG_CANCEL_ON_DISCONNECT | FLAG_PACKET_MAC;
         let well_formed = login.version == VERSION && login.flags & !known_flags == 0;
         let index = slot.map_or(usize::MAX, |slot| slot.0 as usize);
@@ -135,7 +141,13 @@ impl Authenticator {
         let nobody = [0; 32];
         let key = self.keys.get(index).unwrap_or(&nobody);
         let signed = verify_login(key, block, self.public.ip().octets(), self.public.port());
-        slot.filter(|_| well_formed && allowed && signed)
+        match slot {
+            None => Err(Why::User),
+            Some(_) if !allowed => Err(Why::Source),
+            Some(_) if !well_formed => Err(Why::Form),
+            Some(_) if !signed => Err(Why::Key),
+            Some(slot) => Ok(slot),
+        }
     }
 }
 
@@ -282,7 +294,11 @@ mod tests {
     }
 
     fn login(auth: &Authenticator, from: SocketAddrV4) -> Login {
-        let user = User::new("ALFA01").unwrap();
+        login_as(auth, "ALFA01", from)
+    }
+
+    fn login_as(auth: &Authenticator, user: &str, from: SocketAddrV4) -> Login {
+        let user = User::new(user).unwrap();
         let minute = (NOW.0 / MINUTE_NS) as u32;
         let nonce =
             challenge_nonce(&auth.gateway_key, from.ip().octets(), from.port(), &user, minute);
@@ -318,19 +334,20 @@ mod tests {
         // Another source cannot use this nonce: it gets its own H.
         let other = SocketAddrV4::new(*CLIENT.ip(), 5001);
         assert!(matches!(judge(&mut auth, &good, other, 2), LoginVerdict::Challenge(_)));
-        let not_authorised = refuse(RefusedCode::NotAuthorised);
-        assert_eq!(judge(&mut auth, &good, CLIENT, 1), not_authorised);
-        assert_eq!(judge(&mut auth, &Login { version: 2, ..good }, CLIENT, 2), not_authorised);
-        assert_eq!(judge(&mut auth, &Login { flags: 4, ..good }, CLIENT, 2), not_authorised);
+        assert_eq!(judge(&mut auth, &good, CLIENT, 1), refuse(Why::Key));
+        assert_eq!(judge(&mut auth, &Login { version: 2, ..good }, CLIENT, 2), refuse(Why::Form));
+        assert_eq!(judge(&mut auth, &Login { flags: 4, ..good }, CLIENT, 2), refuse(Why::Form));
+        let stranger = login_as(&auth, "ALFA02", CLIENT);
+        assert_eq!(judge(&mut auth, &stranger, CLIENT, 2), refuse(Why::User));
         let foreign = SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 1), 5000);
         let l = login(&auth, foreign);
-        assert_eq!(judge(&mut auth, &l, foreign, 2), not_authorised);
+        assert_eq!(judge(&mut auth, &l, foreign, 2), refuse(Why::Source));
         for time in [NOW.0 - 5_000_000_001, NOW.0 + 5_000_000_001] {
             let l = Login { time: Nanos(time), ..good };
-            assert_eq!(judge(&mut auth, &l, CLIENT, 2), refuse(RefusedCode::Time));
+            assert_eq!(judge(&mut auth, &l, CLIENT, 2), refuse(Why::Time));
         }
         auth.open[1] = false;
-        assert_eq!(judge(&mut auth, &good, CLIENT, 2), refuse(RefusedCode::NoSession));
+        assert_eq!(judge(&mut auth, &good, CLIENT, 2), refuse(Why::Closed));
     }
 
     #[test]
@@ -350,7 +367,7 @@ mod tests {
         // The same bytes after another login took over: time is not later.
         let later = Binding { client_nonce: [6; 16], ..binding };
         let verdict = auth.judge(&block, &good, CLIENT, &later, false, NOW);
-        assert_eq!(verdict, LoginVerdict::Refuse(RefusedCode::Time));
+        assert_eq!(verdict, LoginVerdict::Refuse(Why::Time));
     }
 
     #[test]
@@ -359,7 +376,7 @@ mod tests {
         let good = login(&auth, CLIENT);
         for _ in 0..10 {
             let verdict = judge(&mut auth, &good, CLIENT, 1);
-            assert_eq!(verdict, LoginVerdict::Refuse(RefusedCode::NotAuthorised));
+            assert_eq!(verdict, LoginVerdict::Refuse(Why::Key));
         }
         assert_eq!(judge(&mut auth, &good, CLIENT, 2), LoginVerdict::Silence);
         // H is never silenced, nor is another address.

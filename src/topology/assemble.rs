@@ -104,6 +104,8 @@ pub struct Assembly {
     pub counters: Vec<Arc<dyn CounterSet>>,
     /// How far the feed has left.
     pub released: Released,
+    /// Logins that were refused.
+    pub refusals: Arc<gateway::Refusals>,
 }
 
 impl Assembly {
@@ -255,18 +257,17 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     let gateway_fd = ports.gateway.poll_fd();
     let inbound_counters = inbound.counters();
     let (port, facts) = (ports.gateway, board.clone());
-    let (ingress_counters, ingress, inbound): (_, Box<dyn Agent + Send>, _) =
-        match gateway_sequencer {
-            Some(ring) => {
-                let new = Ingress::new(&gateway_config, port, ring, ingress_egress, facts, entropy);
-                (new.counters(), Box::new(new), Some(inbound))
-            }
-            None => {
-                let new =
-                    Ingress::new(&gateway_config, port, inbound, ingress_egress, facts, entropy);
-                (new.counters(), Box::new(new), None)
-            }
-        };
+    let (told, ingress, inbound): (_, Box<dyn Agent + Send>, _) = match gateway_sequencer {
+        Some(ring) => {
+            let new = Ingress::new(&gateway_config, port, ring, ingress_egress, facts, entropy);
+            ((new.counters(), new.refusals()), Box::new(new), Some(inbound))
+        }
+        None => {
+            let new = Ingress::new(&gateway_config, port, inbound, ingress_egress, facts, entropy);
+            ((new.counters(), new.refusals()), Box::new(new), None)
+        }
+    };
+    let (ingress_counters, refusals) = told;
     let links = EgressLinks {
         events: event_log.reader()?.trusted(),
         asks,
@@ -372,6 +373,7 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         inside,
         counters,
         released,
+        refusals,
     })
 }
 

@@ -31,6 +31,7 @@ use crate::board::EngineStatus;
 use crate::clock::SystemClock;
 use crate::config::{AgentName, Config, Idle, LockMemory, SandboxWish};
 use crate::counters::{CounterSet, Distribution};
+use crate::gateway::Refusals;
 use crate::host::Live;
 use crate::host::realtime::{Locked, isolated, lock_memory};
 use crate::host::sandbox::Sandbox;
@@ -59,6 +60,8 @@ pub struct Venue {
     pub counters: Vec<Arc<dyn CounterSet>>,
     /// How far the feed has left.
     pub released: Released,
+    /// Logins that were refused.
+    pub refusals: Arc<Refusals>,
     /// The way that datagrams take.
     pub path: Path,
     /// Better ways that were tried, and why each was refused.
@@ -235,6 +238,7 @@ impl Venue {
             inside: assembly.inside,
             counters: assembly.counters,
             released: assembly.released,
+            refusals: assembly.refusals,
             path: way.path,
             path_refusals: way.why,
             host_notes: placement.notes,
