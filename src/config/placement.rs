@@ -31,6 +31,13 @@ impl Layout {
         ("16", Layout::Cpus(16)),
     ];
 
+    /// The one for a host of some size that `[host]` asks for, if it does.
+    pub(super) fn chosen(host: &Table) -> Option<&'static str> {
+        let text = host.get("layout")?.as_str()?;
+        let found = Layout::ALL.iter().find(|(name, _)| *name == text)?;
+        matches!(found.1, Layout::Cpus(_)).then_some(found.0)
+    }
+
     /// Its threads, the order path first.
     ///
     /// Up to 4 CPUs the order path runs to completion on one: a hop to another CPU costs 30-55 ns and
@@ -83,8 +90,13 @@ fn thread(agents: &[AgentName], cpu: Option<usize>, idle: Idle) -> ThreadConfig 
     }
 }
 
-/// The `[[thread]]` tables, if there are any; every agent must then stand in exactly one.
-pub(super) fn read_threads(tables: Vec<Table>, faults: &mut Faults) -> Option<Vec<ThreadConfig>> {
+/// The `[[thread]]` tables, if there are any; every agent must then stand in exactly one, or in one at
+/// most where they are not `whole`.
+pub(super) fn read_threads(
+    tables: Vec<Table>,
+    whole: bool,
+    faults: &mut Faults,
+) -> Option<Vec<ThreadConfig>> {
     if tables.is_empty() {
         return None;
     }
@@ -96,7 +108,7 @@ pub(super) fn read_threads(tables: Vec<Table>, faults: &mut Faults) -> Option<Ve
         s.finish(faults);
     }
     for agent in AgentName::ALL {
-        if !placed.contains(&agent) {
+        if whole && !placed.contains(&agent) {
             faults.push(Fault {
                 key: "thread".into(),
                 value: None,

@@ -65,7 +65,16 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
     let capture = read_capture(base, capture, faults);
     let snapshot_every_seconds = read_snapshot(snapshot, faults);
     let observe = read_observe(observe, faults);
-    let threads = read_threads(threads, faults);
+    // First: what else is wrong with the tables may come of it.
+    let layout = Layout::chosen(&host).filter(|_| !threads.is_empty());
+    if let Some(layout) = layout {
+        faults.push(Fault {
+            key: "host.layout".into(),
+            value: Some(format!("{layout:?}")),
+            allowed: "does not go with [[thread]] tables: take out the one or the others".into(),
+        });
+    }
+    let threads = read_threads(threads, layout.is_none(), faults);
     let (threads, host) = read_host(base, host, threads, faults);
     let receives = |t: &&ThreadConfig| t.agents.contains(&AgentName::Ingress);
     if network.as_ref().is_some_and(|n| n.busy_poll)
@@ -394,9 +403,6 @@ fn read_host(
 ) -> (Vec<ThreadConfig>, Option<HostConfig>) {
     let mut s = Section::new("host", table);
     let layout = read_one_of(&mut s, "layout", Layout::Shared, &Layout::ALL);
-    if let (Some(Layout::Cpus(cpus)), Some(_)) = (layout, &tables) {
-        s.fault("layout", Some(cpus.to_string()), "does not go with [[thread]] tables");
-    }
     let threads = tables.unwrap_or_else(|| layout.unwrap_or(Layout::Shared).threads());
     let host = read_host_values(base, &mut s, &threads);
     s.finish(faults);

@@ -194,3 +194,25 @@ fn dates() {
     assert_eq!(civil_date(20_088), (2024, 12, 31, 366));
     assert_eq!(date_text(20_778), "2026-11-21");
 }
+
+#[test]
+fn a_layout_beside_thread_tables_is_told_first_and_alone() {
+    let layout = "[host]\nlayout = \"2\"\n";
+    assert!(faults(&format!("{GOOD}{layout}")).is_empty());
+    // The agents that the one table lacks are the layout's.
+    let told = faults(&format!("{GOOD}{layout}[[thread]]\nagents = [\"ingress\"]\n"));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("host.layout = \"2\": does not go with [[thread]]"), "{told:?}");
+    let told = faults(&format!("{GOOD}{layout}[[thread]]\nagents = [\"nobody\"]\n"));
+    assert!(told.len() == 2 && told[0].contains("host.layout"), "{told:?}");
+    let shared = layout.replace('2', "shared");
+    let told = faults(&format!("{GOOD}{shared}[[thread]]\nagents = [\"ingress\"]\n"));
+    assert!(told.len() == 8 && told[0].contains("stands on no thread"), "{told:?}");
+}
+
+#[test]
+fn the_shipped_example_asks_for_a_disk_that_everybody_has() {
+    let config = Config::parse(Path::new("x.toml"), include_str!("../../rialto.toml")).unwrap();
+    let sizing = config.sizing();
+    assert!(sizing.command_log + sizing.event_log < 4 << 30, "{sizing:?}");
+}
