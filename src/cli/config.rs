@@ -3,6 +3,7 @@
 use super::text::{grouped, say, size};
 use clap::{Args, Subcommand};
 use rialto::config::{Config, Durability};
+use rialto::topology::host_notes;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,7 +22,8 @@ pub struct Arguments {
 enum Verb {
     /// Reads the file and tells every fault at once; else memory and disk that a day takes
     ///
-    /// Nothing is started. Exit code 1 when there is a fault.
+    /// Nothing is started. What this host lacks for it is told as a start here would tell it, and is no
+    /// fault: the file may be for another host. Exit code 1 when there is a fault.
     #[command(after_help = EXAMPLES)]
     Check {
         /// Configuration file
@@ -52,7 +54,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Durability::Disk => "disk: what was acknowledged survives the loss of the machine's memory",
     };
     say!("  durability {survives}");
-    say!("  a day of {} orders takes", grouped(s.orders_per_day));
+    say!("  a day of {} messages (capacity.orders_per_day) takes", grouped(s.orders_per_day));
     say!("    disk    {:>9}  command log", size(s.command_log));
     say!("    disk    {:>9}  event log", size(s.event_log));
     say!("    memory  {:>9}  hot tier of both logs (shared memory)", size(s.hot_tier));
@@ -60,6 +62,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(capture) = &config.capture {
         let most = capture.file_bytes_max * capture.files_max as u64;
         say!("    disk    {:>9}  files of the capture at most", size(most));
+    }
+    let notes = host_notes(&config);
+    if !notes.is_empty() {
+        say!("  on this host `rialto run` would warn, or fail:");
+        notes.iter().for_each(|note| say!("    {note}"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be bound, a group not be sent to.
-    #[error("{what} {address}: {cause}; is another venue running, is the address this host's?")]
+    #[error("{what} {address}: {cause}; {}", address_hint(cause))]
     Address {
         /// Which key of the configuration.
         what: &'static str,
@@ -125,4 +125,18 @@ pub enum StartError {
         /// The host's answer.
         cause: std::io::Error,
     },
+}
+
+/// What mends an address that cannot be had.
+fn address_hint(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another process has it: is another venue running? `ss -ulpn` lists them"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "no interface of this host has it: `ip -br address` lists them"
+        }
+        std::io::ErrorKind::PermissionDenied => "a port below 1024 is root's",
+        _ => "is another venue running, is the address this host's?",
+    }
 }

@@ -8,7 +8,7 @@ use crate::net::capture::Capture;
 use crate::net::xdp::{Nic, NicConfig, Path as NetworkPath, XdpError};
 use crate::net::{AnyPort, CapturedPort, LossyPort, UdpPort, XdpPort};
 use crate::store::{files, memory_free_bytes};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 /// Segments of each log that must fit before the hot tier goes to /dev/shm by itself.
@@ -54,6 +54,16 @@ pub fn hot_place(config: &Config) -> PathBuf {
     }
 }
 
+/// The one address of the NIC that AF_XDP takes.
+pub(super) fn nic_address(config: &Config) -> Result<Ipv4Addr, XdpError> {
+    let listen = *config.gateway.listen.ip();
+    let (repair, interface) = (*config.feed.repair.ip(), config.feed.interface);
+    if listen.is_loopback() || listen != repair || listen != interface {
+        return Err(XdpError::NotOneAddress { listen, repair, interface });
+    }
+    Ok(listen)
+}
+
 impl Ports {
     /// Ports by the best way that the configuration allows and the host can.
     fn open(config: &Config, capture: Option<&Capture>) -> Result<(Ports, Way), StartError> {
@@ -76,15 +86,18 @@ impl Ports {
 
     fn on_nic(config: &Config, capture: Option<&Capture>) -> Result<(Ports, Nic), XdpError> {
         let (network, feed) = (&config.network, &config.feed);
-        let listen = *config.gateway.listen.ip();
-        let (repair, interface) = (*feed.repair.ip(), feed.interface);
-        if listen.is_loopback() || listen != repair || listen != interface {
-            return Err(XdpError::NotOneAddress { listen, repair, interface });
-        }
+        let listen = nic_address(config)?;
         let interface = match &network.interface {
-            Some(name) => name.clone(),
-            None => af_xdp::Interface::with_address(listen)?.name,
+            Some(name) => af_xdp::Interface::named(name).map_err(|error| match error {
+                af_xdp::Error::NoSuchInterface { .. } => XdpError::NoInterface(name.clone()),
+                error => error.into(),
+            }),
+            None => af_xdp::Interface::with_address(listen).map_err(|error| match error {
+                af_xdp::Error::NoSuchInterface { .. } => XdpError::NoAddress(listen),
+                error => error.into(),
+            }),
         };
+        let interface = interface?.name;
         let mut nic = Nic::open(&NicConfig {
             interface,
             queues: network.queues.clone(),

@@ -13,6 +13,7 @@ mod day;
 mod error;
 mod fill;
 mod host;
+mod notes;
 mod place;
 mod recover;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use day::{close_day, rehearse};
 pub use error::StartError;
 pub use fill::Filler;
 pub use host::hot_place;
+pub use notes::host_notes;
 
 use crate::agent::{Agent, AgentPanic, Gate, Runner, RunnerHandle, RunnerOptions, usable_cores};
 use crate::board::EngineStatus;

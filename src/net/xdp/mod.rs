@@ -46,6 +46,14 @@ pub enum XdpError {
     /// A port for an address that the program does not take from the kernel.
     #[error("{0} is not among the addresses that the NIC was opened for")]
     NotADestination(SocketAddrV4),
+    /// `network.interface` names none.
+    #[error(
+        "this host has no interface {0}, which network.interface names: `ip -br link` lists them"
+    )]
+    NoInterface(String),
+    /// Nobody has the address.
+    #[error("no interface of this host has {0}: `ip -br address` lists them")]
+    NoAddress(Ipv4Addr),
     /// A venue has one NIC for orders, reports, feed and repair.
     #[error(
         "gateway.listen is on {listen}, feed.repair on {repair}, feed.interface is {interface}: AF_XDP \
