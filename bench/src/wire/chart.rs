@@ -318,12 +318,13 @@ fn breakdown(svg: &mut Svg, results: &Results, verdicts: &[Verdict], area: Area)
     svg.text((x, line), "Targets", (17.0, 600), INK, Anchor::Start);
     for verdict in verdicts {
         line += 22.0;
-        let (mark, colour) = match verdict.held {
-            true => ("held", GOOD),
-            false => ("missed", BAD),
+        let colour = match verdict.held {
+            Some(true) => GOOD,
+            Some(false) => BAD,
+            None => GREY,
         };
-        svg.text((x, line), mark, (12.5, 700), colour, Anchor::Start);
-        svg.text((x + 58.0, line), &verdict.text, (12.5, 400), INK, Anchor::Start);
+        svg.text((x, line), &verdict.word().to_lowercase(), (12.5, 700), colour, Anchor::Start);
+        svg.text((x + 74.0, line), &verdict.text, (12.5, 400), INK, Anchor::Start);
     }
 }
 

@@ -7,8 +7,8 @@ use super::rows::Row;
 /// One target.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// It was held.
-    pub held: bool,
+    /// It was held; `None` = not judged, of too few samples.
+    pub held: Option<bool>,
     /// Target and figure.
     pub text: String,
 }
@@ -22,7 +22,7 @@ const RESIDENCE_NS: [f64; 2] = [1_500.0, 4_000.0];
 
 fn at_most(what: &str, value: f64, limit: f64, unit: &str) -> Verdict {
     let text = format!("{what} {} of at most {}{unit}", short(value), short(limit));
-    Verdict { held: value <= limit, text }
+    Verdict { held: Some(value <= limit), text }
 }
 
 fn short(value: f64) -> String {
@@ -41,7 +41,7 @@ pub fn verdicts(results: &Results) -> Vec<Verdict> {
     let value = ratio(Row::VenueKernel, Row::VenueXdp, Quantile::P50);
     let limit = KERNEL_TO_XDP;
     let text = format!("p50 of d / f: {} of at least {}", short(value), short(limit));
-    all.push(Verdict { held: value >= limit, text });
+    all.push(Verdict { held: Some(value >= limit), text });
     for (quantile, limit) in [Quantile::P50, Quantile::P99].into_iter().zip(RESIDENCE_NS) {
         let name = quantile.name();
         let residence = results.stage(BEFORE_KICK, name).unwrap_or(f64::NAN);
@@ -56,8 +56,24 @@ pub fn verdicts(results: &Results) -> Vec<Verdict> {
         true => "f answers every order at every rate".into(),
         false => format!("f answers every order; not so at {}", lossy.join(", ")),
     };
-    all.push(Verdict { held: lossy.is_empty(), text });
+    all.push(Verdict { held: Some(lossy.is_empty()), text });
     all
+}
+
+impl Verdict {
+    /// The same figure, of a run whose few samples judge nothing.
+    pub fn unjudged(self) -> Verdict {
+        Verdict { held: None, ..self }
+    }
+
+    /// In a word.
+    pub fn word(&self) -> &'static str {
+        match self.held {
+            Some(true) => "held",
+            Some(false) => "MISSED",
+            None => "not judged",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -67,7 +83,9 @@ mod tests {
     #[test]
     fn a_figure_that_is_missing_holds_no_target() {
         let results = Results::new(&[super::super::rows::Part { rate: 0, packed: 1, ms: 1 }]);
-        assert!(verdicts(&results).iter().all(|verdict| !verdict.held));
-        assert!(!at_most("x", 1.31, 1.3, "").held && at_most("x", 1.3, 1.3, "").held);
+        assert!(verdicts(&results).iter().all(|verdict| verdict.held == Some(false)));
+        assert_eq!(at_most("x", 1.31, 1.3, "").word(), "MISSED");
+        assert_eq!(at_most("x", 1.3, 1.3, "").word(), "held");
+        assert_eq!(at_most("x", 1.31, 1.3, "").unjudged().word(), "not judged");
     }
 }

@@ -3,19 +3,17 @@
 //! Produces latencies from the time an order was due, what became of every order, and how idle the
 //! exchange was meanwhile: whether it or the generator is the limit.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use rialto::clock::SystemClock;
-use rialto::net::xdp::PathWish;
 use rialto::types::Nanos;
 use serde_json::{Map, Value, json};
 
+use super::args::CommonArgs;
 use super::client::{Client, Outcome};
-use super::place::{Cpus, Place, check_interrupt, take_cpu};
+use super::place::{Place, check_interrupt, take_cpu};
 use super::rows::{Either, Plan, Row, enter, gateway, setting, with_port};
 use super::venue::Venue;
-use super::{chart, login, venue_program, write_json};
+use super::{chart, login, write_json};
 
 #[derive(Args)]
 pub struct SustainArgs {
@@ -31,27 +29,8 @@ pub struct SustainArgs {
     /// Look for the highest rate that holds, single and packed, --seconds for each try
     #[arg(long, conflicts_with = "rate")]
     search: bool,
-    /// Sessions that share the orders, in pairs
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=250))]
-    sessions: u32,
-    /// Where the JSON goes, - for standard output
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// CPU of the exchange's thread
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    server_cpu: usize,
-    /// CPU of the generator's thread
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    client_cpu: usize,
-    /// SCHED_FIFO priority of both threads [default: ordinary scheduling]
-    #[arg(long, value_name = "PRIORITY")]
-    fifo: Option<i32>,
-    /// Rungs of AF_XDP
-    #[arg(long, default_value = "af_xdp")]
-    path: PathWish,
-    /// The venue's binary [default: the one beside this, built anew when cargo runs this]
-    #[arg(long, value_name = "FILE")]
-    venue: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 /// A rate, and for how long.
@@ -103,13 +82,7 @@ impl Held {
 }
 
 pub fn run(args: &SustainArgs) -> Result<(), String> {
-    let program = match &args.venue {
-        Some(path) => path.clone(),
-        None => venue_program()?,
-    };
-    let cpus = Cpus { server: args.server_cpu, client: args.client_cpu, fifo: args.fifo };
-    let sessions = args.sessions & !1;
-    let plan = Plan { program, path: args.path, cpus, sessions, parts: Vec::new() };
+    let plan = args.common.plan(Vec::new())?;
     let place = Place::make()?;
     let mut all = Vec::new();
     if args.search {
@@ -133,8 +106,8 @@ pub fn run(args: &SustainArgs) -> Result<(), String> {
         }
     }
     let goals: Vec<Value> = all.iter().map(as_json).collect();
-    let conditions = crate::host::conditions(Some(args.client_cpu), 1);
-    write_json(args.json.as_deref(), &json!({ "goals": goals, "conditions": conditions }))?;
+    let conditions = crate::host::conditions(Some(plan.cpus.client), 1);
+    write_json(args.common.json.as_deref(), &json!({ "goals": goals, "conditions": conditions }))?;
     let missed = all.iter().filter(|held| !held.is_held()).count();
     match args.search || missed == 0 {
         true => Ok(()),

@@ -32,7 +32,7 @@ pub fn print(results: &Results, verdicts: &[Verdict], conditions: &Value) {
     }
     eprintln!();
     for verdict in verdicts {
-        eprintln!("{:<7} {}", if verdict.held { "held" } else { "MISSED" }, verdict.text);
+        eprintln!("{:<10} {}", verdict.word(), verdict.text);
     }
     for line in lines(conditions) {
         eprintln!("{line}");
