@@ -12,6 +12,42 @@ import argparse, hashlib, hmac, os, socket, struct, sys, time
 
 BLANK = b" " * 10
 MARKET = 0x7FFFFFFF
+LOGIN_REFUSED = {
+    "A": "not authorised: user, key, source address, or the gateway's address is not the public one",
+    "S": "no session: the day is over or the user is closed",
+    "T": "time: this clock is more than 5 s off, or behind the last login",
+    "B": "bound elsewhere: log off there first",
+    "E": "this gateway does not lead",
+}
+CANCELED = {
+    "U": "as asked for",
+    "I": "nothing more to trade with at once",
+    "K": "nothing more within the market order's protection price",
+    "Z": "by the exchange (session ended, or replace above the rate)",
+    "E": "the day is over",
+}
+REJECTED = {
+    0x0002: "the market is closed, or entry is closed just now",
+    0x0003: "display must be Y or N",
+    0x0007: "the symbol or the venue is halted",
+    0x0009: "side must be B or S",
+    0x000A: "a table of the exchange is full; try later",
+    0x000C: "the account is unknown or not this firm's",
+    0x000F: "the message is not one that is offered here",
+    0x0013: "quantity must be 1 to 999,999 and a multiple of the lot",
+    0x0015: "not replaceable now: market closed or symbol halted",
+    0x0017: "unknown symbol",
+    0x001D: "price is zero, off the tick, or market without immediate",
+    0x001E: "more shares than the account may order at once",
+    0x001F: "more money than the account may order at once",
+    0x0020: "not enough free cash or shares on the account",
+    0x0022: "the venue takes cancels only just now",
+    0x0024: "this order type is not offered",
+    0x0025: "the account's shares for today are used up",
+    0x0026: "price is outside the symbol's band",
+    0x0029: "too many messages per second; slow down",
+}
+UNKNOWN = "for a reason this program does not know"
 
 
 def packet(session, sequence, *blocks):
@@ -79,7 +115,8 @@ class Client:
                 if answer[1:] != challenge:
                     challenge, block = answer[1:], None
             elif answer[:1] == b"J" and answer[8:24] == nonce:
-                sys.exit("login refused: code " + chr(answer[1]))
+                code = chr(answer[1])
+                sys.exit("login refused: %s: %s" % (code, LOGIN_REFUSED.get(code, UNKNOWN)))
             elif answer[:1] == b"A" and len(answer) == 104 and answer[56:72] == nonce:
                 mac = hmac.new(self.key, answer[:72], hashlib.sha256).digest()
                 if hmac.compare_digest(mac, answer[72:]):
@@ -151,21 +188,23 @@ def order(urn, side, quantity, symbol, price, ioc):
 def words(report):
     letter, body = report[:1], report[9:]
     if letter == b"S":
-        return "system event " + chr(body[0])
+        return {"S": "the day begins", "E": "the day is over"}.get(chr(body[0]), "system event")
     if letter == b"A":
         urn, side, quantity, symbol, price = struct.unpack(">IcI8sQ", body[:25])
-        return "accepted: order %d %s %d %s at %.4f" % (
-            urn, "buys" if side == b"B" else "sells", quantity, symbol.decode().strip(), price / 1e4)
+        limit = "market" if price == MARKET else "%.4f" % (price / 1e4)
+        return "accepted: order %d %s %d %s at %s" % (
+            urn, "buys" if side == b"B" else "sells", quantity, symbol.decode().strip(), limit)
     if letter == b"E":
         urn, quantity, price, liquidity, match = struct.unpack(">IIQcQ", body[:25])
         return "executed: order %d trades %d at %.4f, match %d" % (urn, quantity, price / 1e4, match)
     if letter == b"C":
-        return "canceled: order %d loses %d shares, reason %s" % (
-            struct.unpack(">II", body[:8]) + (chr(body[8]),))
+        why = CANCELED.get(chr(body[8]), UNKNOWN)
+        return "canceled: order %d loses %d shares: %s" % (struct.unpack(">II", body[:8]) + (why,))
     if letter == b"I":
         return "cancel refused: order %d stays" % struct.unpack(">I", body[:4])
     if letter == b"J":
-        return "rejected: order %d, reason 0x%04X" % struct.unpack(">IH", body[:6])
+        urn, reason = struct.unpack(">IH", body[:6])
+        return "rejected: order %d: 0x%04X, %s" % (urn, reason, REJECTED.get(reason, UNKNOWN))
     if letter == b"U":
         return "replaced: order %d by %d" % struct.unpack(">II", body[:8])
     if letter == b"N":
@@ -183,22 +222,51 @@ def price(text):
     return int(whole) * 10000 + int(part.ljust(4, "0"))
 
 
+def quantity(text):
+    if not 0 <= int(text) < 1 << 32:  # what else is wrong with it, the exchange says
+        raise ValueError(text)
+    return int(text)
+
+
+def name(most):
+    """Letters and digits, at most so many."""
+    def name(text):
+        if not (text.isascii() and text.isalnum() and len(text) <= most):
+            raise ValueError(text)
+        return text
+    return name
+
+
+def gateway(text):
+    """Address and port; a name is looked up, as the login signs the address."""
+    host, _, port = text.partition(":")
+    if not port.isdigit() or int(port) > 0xFFFF:
+        raise ValueError(text)
+    try:
+        return socket.gethostbyname(host), int(port)
+    except OSError as error:
+        raise argparse.ArgumentTypeError("%s: %s" % (host, error))
+
+
+def key(text):
+    key = bytes.fromhex(text[:-3] * 32 if text.endswith("*32") else text)
+    if len(key) != 32:
+        raise ValueError(text)
+    return key
+
+
 def main():
     parse = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parse.add_argument("side", choices=["buy", "sell"])
-    parse.add_argument("symbol")
-    parse.add_argument("quantity", type=int)
+    parse.add_argument("symbol", type=name(8))
+    parse.add_argument("quantity", type=quantity)
     parse.add_argument("price", type=price, help="such as 10.05, or market")
-    parse.add_argument("--gateway", default="127.0.0.1:9001")
-    parse.add_argument("--user", default="ALFA01")
-    parse.add_argument("--key", default="01*32", help="64 hex digits, or one byte *32")
+    parse.add_argument("--gateway", type=gateway, default="127.0.0.1:9001", help="address:port")
+    parse.add_argument("--user", type=name(6), default="ALFA01")
+    parse.add_argument("--key", type=key, default="01*32", help="64 hex digits, or one byte *32")
     parse.add_argument("--seconds", type=float, default=0.5, help="print reports for this long")
     a = parse.parse_args()
-    host, _, port = a.gateway.partition(":")
-    if not port.isdigit():
-        parse.error("--gateway: must be such as 127.0.0.1:9001")
-    key = bytes.fromhex(a.key[:2] * 32 if a.key.endswith("*32") else a.key)
-    client = Client((host, int(port)), a.user, key)
+    client = Client(a.gateway, a.user, a.key)
     client.login()
     print("logged in: %s, next report %d" % (client.name.decode(), client.known))
     urn, side = client.next_urn, b"B" if a.side == "buy" else b"S"

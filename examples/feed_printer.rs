@@ -4,7 +4,8 @@
 //! cargo run --example feed_printer -- 239.192.0.1:9101 239.192.0.2:9102 127.0.0.1 127.0.0.1:9103
 //! ```
 //!
-//! Arguments: line A, line B, address of the own interface, repair server.
+//! Arguments: line A, line B, address of the own interface, repair server; without any, those of
+//! `rialto.toml`.
 
 use rialto::clock::{Clock, SystemClock};
 use rialto::subscriber::{
@@ -13,7 +14,8 @@ use rialto::subscriber::{
 };
 use rialto::types::*;
 use rialto::wire::itch::Message;
-use std::error::Error;
+use std::net::SocketAddrV4;
+use std::process::ExitCode;
 
 /// Everything the feed tells goes through here, once and in order.
 #[derive(Default)]
@@ -63,18 +65,50 @@ impl MirrorListener for Prices {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+const USAGE: &str = "\
+feed_printer [GROUP_A:PORT GROUP_B:PORT INTERFACE REPAIR:PORT]
+  such as 239.192.0.1:9101 239.192.0.2:9102 127.0.0.1 127.0.0.1:9103, which is also what it takes
+  without arguments; INTERFACE is the IPv4 address of this host's interface to the venue";
+
+/// The venue that `rialto.toml` describes.
+const EXAMPLE: [&str; 4] = ["239.192.0.1:9101", "239.192.0.2:9102", "127.0.0.1", "127.0.0.1:9103"];
+
+/// What the command line names, or why it cannot be read.
+fn addresses(arguments: &[String]) -> Result<FeedAddresses, String> {
+    let texts = match arguments {
+        [] => EXAMPLE,
+        [a, b, interface, repair] => [a, b, interface, repair].map(String::as_str),
+        _ => return Err(USAGE.into()),
+    };
+    let [group_a, group_b, interface, repair] = texts;
+    let wrong = |text: &str, what: &str| format!("{text:?} is no {what}\n{USAGE}");
+    let endpoint = |text: &str| {
+        text.parse::<SocketAddrV4>().map_err(|_| wrong(text, "IPv4 address with a port"))
+    };
+    let interface = interface.parse().map_err(|_| wrong(interface, "IPv4 address"))?;
+    let (group_a, group_b) = (endpoint(group_a)?, endpoint(group_b)?);
+    Ok(FeedAddresses { group_a, group_b, interface, repair: vec![endpoint(repair)?] })
+}
+
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [group_a, group_b, interface, repair] = arguments.as_slice() else {
-        return Err("arguments: GROUP_A:PORT GROUP_B:PORT INTERFACE REPAIR:PORT".into());
-    };
-    let addresses = FeedAddresses {
-        group_a: group_a.parse()?,
-        group_b: group_b.parse()?,
-        interface: interface.parse()?,
-        repair: vec![repair.parse()?],
-    };
-    let mut handler = FeedHandler::join(&addresses, FeedOptions::default())?;
+    if arguments.iter().any(|word| word == "--help" || word == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    match addresses(&arguments).and_then(|addresses| follow(&addresses)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints until the session ends.
+fn follow(addresses: &FeedAddresses) -> Result<(), String> {
+    let joined = FeedHandler::join(addresses, FeedOptions::default());
+    let mut handler = joined.map_err(|error| error.to_string())?;
     let mut printer = Printer::default();
     let clock = SystemClock::new();
     while !handler.finished() {

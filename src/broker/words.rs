@@ -124,29 +124,30 @@ pub fn cancel_text(reason: u8) -> &'static str {
     }
 }
 
+const REASONS: [(RejectReason, &str); 19] = [
+    (RejectReason::DestinationClosed, "the market is closed, or entry is closed just now"),
+    (RejectReason::Display, "display must be Y or N"),
+    (RejectReason::Halted, "the symbol or the venue is halted"),
+    (RejectReason::Side, "side must be B or S"),
+    (RejectReason::ProcessingError, "a table of the exchange is full; try later"),
+    (RejectReason::FirmNotAuthorised, "the account is unknown or not this firm's"),
+    (RejectReason::Other, "the message is not one that is offered here"),
+    (RejectReason::Quantity, "quantity must be 1 to 999,999 and a multiple of the lot"),
+    (RejectReason::ReplaceNotAllowed, "not replaceable now: market closed or symbol halted"),
+    (RejectReason::Symbol, "unknown symbol"),
+    (RejectReason::Price, "price is zero, off the tick, or market without immediate"),
+    (RejectReason::SharesThreshold, "more shares than the account may order at once"),
+    (RejectReason::MaxNotional, "more money than the account may order at once"),
+    (RejectReason::AggregateExposure, "not enough free cash or shares on the account"),
+    (RejectReason::CancelsOnly, "the venue takes cancels only just now"),
+    (RejectReason::OrderType, "this order type is not offered"),
+    (RejectReason::VolumeLimit, "the account's shares for today are used up"),
+    (RejectReason::FatFinger, "price is outside the symbol's band"),
+    (RejectReason::PortRate, "too many messages per second; slow down"),
+];
+
 /// Why an order was refused, and what mends it. Source: `ouch.md`, reject reasons.
 pub fn reject_text(reason: u16) -> &'static str {
-    const REASONS: [(RejectReason, &str); 19] = [
-        (RejectReason::DestinationClosed, "the market is closed, or entry is closed just now"),
-        (RejectReason::Display, "display must be Y or N"),
-        (RejectReason::Halted, "the symbol or the venue is halted"),
-        (RejectReason::Side, "side must be B or S"),
-        (RejectReason::ProcessingError, "a table of the exchange is full; try later"),
-        (RejectReason::FirmNotAuthorised, "the account is unknown or not this firm's"),
-        (RejectReason::Other, "the message is not one that is offered here"),
-        (RejectReason::Quantity, "quantity must be 1 to 999,999 and a multiple of the lot"),
-        (RejectReason::ReplaceNotAllowed, "not replaceable now: market closed or symbol halted"),
-        (RejectReason::Symbol, "unknown symbol"),
-        (RejectReason::Price, "price is zero, off the tick, or market without immediate"),
-        (RejectReason::SharesThreshold, "more shares than the account may order at once"),
-        (RejectReason::MaxNotional, "more money than the account may order at once"),
-        (RejectReason::AggregateExposure, "not enough free cash or shares on the account"),
-        (RejectReason::CancelsOnly, "the venue takes cancels only just now"),
-        (RejectReason::OrderType, "this order type is not offered"),
-        (RejectReason::VolumeLimit, "the account's shares for today are used up"),
-        (RejectReason::FatFinger, "price is outside the symbol's band"),
-        (RejectReason::PortRate, "too many messages per second; slow down"),
-    ];
     REASONS
         .iter()
         .find(|(known, _)| *known as u16 == reason)
@@ -177,5 +178,19 @@ mod tests {
         });
         assert_eq!(Words(&report).to_string(), "rejected: order 8: unknown symbol");
         assert_eq!(Decimal(12_3456).to_string(), "12.3456");
+    }
+
+    #[test]
+    fn the_client_without_the_library_has_the_same_words() {
+        let client = include_str!("../../examples/client.py");
+        for (reason, words) in REASONS {
+            let line = format!("    0x{:04X}: {words:?},\n", reason as u16);
+            assert!(client.contains(&line), "{line}");
+        }
+        for reason in *b"UIKZE" {
+            let line =
+                format!("    {:?}: {:?},\n", char::from(reason).to_string(), cancel_text(reason));
+            assert!(client.contains(&line), "{line}");
+        }
     }
 }
