@@ -3,6 +3,8 @@
 #
 #   venue_wire                          everything below over AF_XDP on a veth pair, not on loopback
 #   venue_make LEVEL SESSIONS SYMBOLS   directories and configuration
+#   venue_example PATH [TABLES [LINES]] or those of rialto.toml, on the two hosts of venue_wire, by hand:
+#                                       example_start [ARGUMENTS]; order USER ...; example_stop
 #   exchange_start; exchange_ready; exchange_kill; exchange_stop
 #   brokers_start PROCESSES RATE; feed_start NAME [ARGUMENTS]; witnesses_stop; audit [ARGUMENTS]
 set -euo pipefail
@@ -316,4 +318,56 @@ expect() {
     local value
     value=$(figure "$1")
     [ "$value" "$2" "$3" ] || { echo "$1 is $value, must be $2 $3" >&2; exit 1; }
+}
+
+fail() {
+    echo "$0: $*" >&2
+    tail -30 "$venue/log" >&2 2>/dev/null || true
+    exit 1
+}
+
+# Waits for a minute until a command succeeds, as long as the exchange lives.
+wait_for() { # what, command...
+    local what=$1 i
+    shift
+    for ((i = 0; i < 600; i++)); do
+        "$@" && return
+        [ -z "$exchange" ] || kill -0 "$exchange" 2>/dev/null || fail "the exchange ended before: $what"
+        sleep 0.1
+    done
+    fail "in vain for 60 s: $what"
+}
+
+# The venue of rialto.toml, in its sandbox; a new day each time. Further tables and further lines of [venue]
+# with \n between them.
+venue_example() { # path [tables [lines]]
+    [ -n "$venue" ] || venue=$(mktemp -d)
+    hot=/dev/shm/rialto-example-$$
+    rm -rf "$venue/data" "$hot"
+    sed -e "s|^data = .*|data = \"$venue/data\"|" -e "s|^hot = .*|hot = \"$hot\"\n${3:-}|" \
+        -e "s|127\.0\.0\.1\"\]|$client\"]|" -e "s|127\.0\.0\.1|$address|" \
+        -e "s|^\[snapshot\]|[network]\npath = \"$1\"\n[host]\nsandbox = \"on\"\n${2:-}\n[snapshot]|" \
+        rialto.toml >"$venue/rialto.toml"
+}
+
+# Starts it and waits until it serves; its log is of this life alone.
+example_start() { # arguments of run
+    : >"$venue/log"
+    $EXCHANGE_PREFIX "$rialto" run --config "$venue/rialto.toml" "$@" >>"$venue/log" 2>&1 &
+    exchange=$!
+    wait_for "ready" grep -q '^ready' "$venue/log"
+}
+
+# Ends it, which must be in good order, and so must what it said.
+example_stop() {
+    kill -TERM "$exchange"
+    wait "$exchange" || fail "exit code $? at SIGTERM"
+    exchange=
+    ! grep -E 'panicked|not permitted|denied' "$venue/log" || fail "it told of trouble"
+}
+
+# An order by hand, from the other host; what came of it is in $venue/order.
+order() { # user, arguments of order
+    $WITNESS_PREFIX "$rialto" order --config "$venue/rialto.toml" --user "$1" "${@:2}" >"$venue/order" 2>&1 ||
+        fail "no answer to an order: $(cat "$venue/order")"
 }
