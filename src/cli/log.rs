@@ -1,5 +1,6 @@
 //! `rialto log`: the records of a day in readable form, secrets left out.
 
+use super::record::plain;
 use super::text::time_of_day;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -149,8 +150,12 @@ fn print_command(out: &mut impl Write, midnight: Nanos, r: &Record<'_>) -> anyho
         },
         Some(Command::Message(head, body)) => writeln!(
             out,
-            "session {} generation {} client {} verdict {} {body:?}",
-            head.session.0, head.generation, head.client_seq, head.verdict
+            "session {} generation {} client {} verdict {} {}",
+            head.session.0,
+            head.generation,
+            head.client_seq,
+            head.verdict,
+            plain(&format!("{body:?}"))
         )?,
         // Token and nonces are secrets of a live session.
         Some(Command::Login(l)) => writeln!(
@@ -166,7 +171,7 @@ fn print_command(out: &mut impl Write, midnight: Nanos, r: &Record<'_>) -> anyho
             l.ip[3],
             l.port
         )?,
-        Some(other) => writeln!(out, "{other:?}")?,
+        Some(other) => writeln!(out, "{}", plain(&format!("{other:?}")))?,
     }
     Ok(())
 }
@@ -190,7 +195,7 @@ fn print_event(out: &mut impl Write, midnight: Nanos, r: &Record<'_>) -> anyhow:
             " LoggedIn session {} generation {} next report {} token (redacted)",
             event.head.session.0, l.generation, l.next_report
         )?,
-        body => writeln!(out, " {body:?}")?,
+        body => writeln!(out, " {}", plain(&format!("{body:?}")))?,
     }
     Ok(())
 }

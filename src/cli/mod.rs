@@ -16,6 +16,7 @@ mod log;
 mod man;
 mod mirror;
 mod order;
+mod record;
 mod replay;
 mod run;
 mod shadow;
