@@ -78,7 +78,7 @@ impl Alarms {
         self.refusals = (count, Some(now));
         let more = match count - told {
             1 => String::new(),
-            n => format!("; {} others since the last such line", grouped(n - 1)),
+            n => format!("; {} more since the last such line", grouped(n - 1)),
         };
         Some(format!(
             "login refused: user {:?} from {}: {}{more}",
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(alarms.refusals(&refusals, at(11)), None);
         let line = alarms.refusals(&refusals, at(12)).unwrap();
         assert!(line.contains("\"ALFA01\"") && line.contains("another key"), "{line}");
-        assert!(line.ends_with("; 2 others since the last such line"), "{line}");
+        assert!(line.ends_with("; 2 more since the last such line"), "{line}");
         assert_eq!(alarms.refusals(&refusals, at(30)), None);
         let another_day = Refusals::new();
         another_day.note(Refusal { user, from, why: Why::Source });

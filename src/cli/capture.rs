@@ -1,6 +1,6 @@
 //! `rialto capture`: switches the capture of a running venue, or tells how it stands.
 
-use super::text::{grouped, say, size};
+use super::text::{counted, grouped, say, size};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use rialto::config::Config;
@@ -155,12 +155,16 @@ fn tell(data: &Path) -> anyhow::Result<ExitCode> {
         say!("the venue ({state}) has no capture");
         return Ok(ExitCode::from(1));
     };
-    let counted = |name: &str| status["agents"]["capture"][name].as_u64().unwrap_or(0);
+    let counter = |name: &str| status["agents"]["capture"][name].as_u64().unwrap_or(0);
     say!("the venue is {state}, its capture {}", word(on));
-    say!("  {:>12}  frames written", grouped(counted("frames_written")));
-    say!("  {:>12}  in {} files", size(counted("bytes_written")), counted("files_opened"));
-    say!("  {:>12}  frames lacking: no room in memory", grouped(counted("frames_dropped")));
-    say!("  {:>12}  frames lacking: refused by the disk", grouped(counted("frames_unwritten")));
+    say!("  {:>12}  frames written", grouped(counter("frames_written")));
+    say!(
+        "  {:>12}  in {}",
+        size(counter("bytes_written")),
+        counted(counter("files_opened"), "file")
+    );
+    say!("  {:>12}  frames lacking: no room in memory", grouped(counter("frames_dropped")));
+    say!("  {:>12}  frames lacking: refused by the disk", grouped(counter("frames_unwritten")));
     if let Some(error) = status["capture"]["error"].as_i64() {
         let why = std::io::Error::from_raw_os_error(error as i32);
         say!("  the disk refuses at present: {why}");

@@ -71,9 +71,10 @@ struct OrderArguments {
     /// Symbol, such as ALPH
     symbol: String,
     /// Shares
+    #[arg(value_parser = whole, allow_negative_numbers = true)]
     quantity: u32,
     /// Limit, such as 10.05, or the word market
-    #[arg(value_parser = parse_price)]
+    #[arg(value_parser = parse_price, allow_negative_numbers = true)]
     price: Price,
     /// How long it lives; market orders are always ioc
     #[arg(long, value_enum, default_value = "day")]
@@ -98,6 +99,7 @@ enum Verb {
     /// Cancels an open order, or leaves fewer shares of it open
     Cancel {
         /// The order's reference, as printed when it was accepted
+        #[arg(value_parser = whole, allow_negative_numbers = true)]
         urn: u32,
         /// Shares that stay open
         #[arg(long, value_name = "SHARES", default_value_t = 0)]
@@ -106,11 +108,13 @@ enum Verb {
     /// Replaces an open order by one with another price or quantity, at the back of the queue
     Replace {
         /// The order's reference, as printed when it was accepted
+        #[arg(value_parser = whole, allow_negative_numbers = true)]
         urn: u32,
         /// Shares that shall be open
+        #[arg(value_parser = whole, allow_negative_numbers = true)]
         quantity: u32,
         /// New limit
-        #[arg(value_parser = parse_price)]
+        #[arg(value_parser = parse_price, allow_negative_numbers = true)]
         price: Price,
         /// Stay and print reports until nothing of the order is open
         #[arg(long)]
@@ -198,6 +202,11 @@ fn read_key(file: &Path) -> anyhow::Result<[u8; 32]> {
 fn parse_user(text: &str) -> Result<User, String> {
     let user = User::new(text).filter(|user| !user.is_blank());
     user.ok_or_else(|| "must be 1 to 6 characters of A-Z and 0-9, such as ALFA01".into())
+}
+
+/// A whole number, as clap tells it otherwise in the words of a programmer.
+fn whole(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "must be a whole number, such as 100".to_string())
 }
 
 fn parse_price(text: &str) -> Result<Price, String> {

@@ -1,6 +1,6 @@
 //! `rialto replay`: any past state of a day, and the proof that its two logs agree.
 
-use super::text::{grouped, money, parse_time, say, time_of_day};
+use super::text::{counted, grouped, money, parse_time, say, time_of_day};
 use anyhow::{Context, bail};
 use clap::Args;
 use rialto::exchange::Exchange;
@@ -136,10 +136,10 @@ fn print_book(x: &Exchange, symbol: &str) -> anyhow::Result<()> {
         say!("  {symbol} {name}, best first:");
         for level in x.levels(locate, side) {
             say!(
-                "    {:>12}  {:>12} shares in {} orders",
+                "    {:>12}  {:>12} shares in {}",
                 money(level.price.0 as u64),
                 grouped(level.quantity),
-                level.count
+                counted(level.count as u64, "order")
             );
         }
     }

@@ -269,8 +269,9 @@ fn serve(
              what is wrong with the disk of {data}, then start again"
         );
     }
-    if ended {
-        say!("ended: {day}");
+    match ended {
+        true => say!("ended: {day}"),
+        false => say!("stopped: {day} goes on with the next start"),
     }
     Ok(ended)
 }

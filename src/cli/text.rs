@@ -30,6 +30,11 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
+/// "1 order", "1,000 orders".
+pub fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
 /// Bytes in the largest binary unit that leaves a whole part, one decimal.
 pub fn size(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
