@@ -164,9 +164,14 @@ fn read_venue(base: &Path, table: Table, faults: &mut Faults) -> Option<Venue> {
     s.flag("test_keys", false);
     let zone = s.signed("zone_offset_minutes", 0, -840..=840, "minutes ahead of UTC");
     let clock = "must be a time of day such as \"09:30:00\"";
-    let open = s.text_with("open", Some(None), "must be \"immediate\" or a time of day", |t| {
-        if t == "immediate" { Some(None) } else { time_of_day(t).map(Some) }
-    });
+    let open = s.text_with(
+        "open",
+        Some(None),
+        "must be \"immediate\" or a time of day such as \"09:30\"",
+        |t| {
+            if t == "immediate" { Some(None) } else { time_of_day(t).map(Some) }
+        },
+    );
     let close = s.text_with("close", Some(None), clock, |t| time_of_day(t).map(Some));
     let schedule = match (open, close) {
         (None, _) | (_, None) => None, // told already

@@ -5,11 +5,12 @@
 //! what a dead process had written.
 
 use super::calendar::{DayPlan, next_day};
+use super::host::auto_bytes;
 use super::recover::recover;
 use super::{Carried, Next, StartError};
 use crate::agent::Agent;
 use crate::clock::Clock;
-use crate::config::{Config, DayEnd, Durability};
+use crate::config::{Config, DayEnd, Durability, HotTier};
 use crate::engine::EngineError;
 use crate::exchange::command::kind;
 use crate::exchange::event::Event;
@@ -99,7 +100,10 @@ fn open_planned(
     }
     let day = Day::open(&spec, now)?;
     if day.medium() == Medium::Degraded && !config.degraded_allowed {
-        return Err(StartError::Degraded { path: day.hot_dir().to_path_buf() });
+        return Err(match &config.hot {
+            HotTier::Auto => StartError::NoRoom { mib: auto_bytes(config) >> 20 },
+            HotTier::Directory(_) => StartError::Degraded { path: day.hot_dir().to_path_buf() },
+        });
     }
     let policy = match config.durability {
         Durability::Memory => CommitPolicy::Memory,

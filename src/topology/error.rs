@@ -90,6 +90,16 @@ pub enum StartError {
         /// Directory.
         path: PathBuf,
     },
+    /// `venue.hot` is "auto", and there is no memory for it.
+    #[error(
+        "venue.hot is \"auto\", but /dev/shm is no tmpfs with {mib} MiB free, four segments of each log: \
+         make it larger, or capacity.segment_mib smaller, or set venue.degraded = true and let orders \
+         wait for a disk"
+    )]
+    NoRoom {
+        /// What must be free.
+        mib: u64,
+    },
     /// At level `memory`, the hot tier of a day begun is gone, and the run before did not end well.
     #[error(
         "the hot tier of {day} is gone (reboot?) and durability is \"memory\": what left last \

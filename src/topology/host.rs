@@ -168,10 +168,20 @@ fn shm_place(config: &Config) -> PathBuf {
 /// lies in the data directory, if the configuration allows that: degraded, and told.
 fn auto_hot_tier(config: &Config) -> PathBuf {
     let hot = shm_place(config);
-    let wanted = 2 * AUTO_HOT_SEGMENTS * config.segment_bytes;
-    if hot.is_dir() || memory_free_bytes(Path::new(SHM)).is_some_and(|free| free >= wanted) {
-        hot
-    } else {
-        config.data.join("hot")
-    }
+    if has_room(config, &hot) { hot } else { config.data.join("hot") }
+}
+
+/// Bytes that /dev/shm must have for a hot tier that goes there by itself.
+pub(super) fn auto_bytes(config: &Config) -> u64 {
+    2 * AUTO_HOT_SEGMENTS * config.segment_bytes
+}
+
+/// Whether the hot tier can lie in `hot`, or lies there already.
+fn has_room(config: &Config, hot: &Path) -> bool {
+    hot.is_dir() || memory_free_bytes(Path::new(SHM)).is_some_and(|free| free >= auto_bytes(config))
+}
+
+/// Whether a start would find no memory for the hot tier where the configuration leaves the place to it.
+pub(super) fn lacks_room(config: &Config) -> bool {
+    config.hot == HotTier::Auto && !has_room(config, &shm_place(config))
 }

@@ -3,6 +3,7 @@
 //! Consumes a checked configuration; produces sentences. Opens and changes nothing: whether an address
 //! is free and AF_XDP can be had, the start itself tells.
 
+use super::StartError;
 use super::place::Placement;
 use crate::agent::available_cores;
 use crate::config::Config;
@@ -14,6 +15,13 @@ use std::net::Ipv4Addr;
 /// What this host lacks for `config`, a sentence each: addresses, the NIC, CPUs.
 pub fn host_notes(config: &Config) -> Vec<String> {
     let mut notes = way(config, &Here);
+    if super::host::lacks_room(config) {
+        let mib = super::host::auto_bytes(config) >> 20;
+        notes.push(match config.degraded_allowed {
+            false => format!("{}; a start fails", StartError::NoRoom { mib }),
+            true => format!("/dev/shm has no {mib} MiB free: the hot tier goes to a disk"),
+        });
+    }
     notes.extend(Placement::of(config, &available_cores(), &isolated(&Live::host())).notes);
     notes
 }
@@ -89,6 +97,24 @@ mod tests {
         let text = format!("{text}\n[network]\n{network}\n");
         let config = Config::parse(Path::new("x.toml"), &text).unwrap();
         way(&config, &Host(&[("eth1", [10, 0, 0, 1]), ("eth2", [10, 0, 1, 1])]))
+    }
+
+    #[test]
+    fn a_hot_tier_that_finds_no_memory_is_told() {
+        let text = include_str!("../../rialto.toml");
+        let huge = text.replace("segment_mib = 16", "segment_mib = 4096");
+        let huge = huge.replace("hot_segments_max = 16", "hot_segments_max = 4096");
+        let parse = |text: &str| Config::parse(Path::new("/nowhere/x.toml"), text).unwrap();
+        // No host of a test has 32 GiB free there, or then the note is not due.
+        let config = parse(&huge);
+        let due = super::super::host::lacks_room(&config);
+        let told =
+            |config: &Config, words: &str| host_notes(config).iter().any(|n| n.contains(words));
+        assert_eq!(told(&config, "32768 MiB free, four segments"), due);
+        let allowed = parse(&huge.replace("degraded = false", "degraded = true"));
+        assert_eq!(told(&allowed, "goes to a disk"), due);
+        let named = parse(&huge.replace("hot = \"auto\"", "hot = \"/nowhere/hot\""));
+        assert!(!told(&named, "MiB free"));
     }
 
     #[test]
