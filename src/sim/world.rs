@@ -5,9 +5,11 @@
 //! was work, else to the next thing that can happen. Must not know what agents and actors do.
 
 mod clock;
+mod disk;
 mod exchange;
 mod host;
 mod incidents;
+mod ladder;
 mod operator;
 mod shadow;
 
@@ -22,6 +24,7 @@ use crate::shadow::Shadow;
 use crate::types::*;
 use exchange::Exchange;
 use host::Host;
+use ladder::Ladder;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
@@ -113,6 +116,9 @@ struct World<'p> {
     steps: VecDeque<(u64, u16, u64)>,
     /// Seen in this run: cancels only, halted.
     modes: [bool; 2],
+    ladder: Ladder,
+    /// Confirmed positions of both logs when the exchange started.
+    confirmed_before: [u64; 2],
     order: Vec<u16>,
     taps: Taps,
 }
@@ -172,6 +178,8 @@ impl<'p> World<'p> {
             history: history.then(Vec::new),
             steps: VecDeque::new(),
             modes: [false; 2],
+            ladder: Ladder::default(),
+            confirmed_before: [0; 2],
             order: Vec::new(),
             taps: Taps::default(),
         }
@@ -188,6 +196,7 @@ impl<'p> World<'p> {
             let work = self.round();
             if self.now >= self.checkpoint_at {
                 self.checkpoint_at = self.now + CHECKPOINT;
+                self.check_confirmed();
                 self.check(When::Checkpoint);
             }
             self.counts.rounds += 1;

@@ -76,6 +76,13 @@ impl Exchange {
         }
     }
 
+    /// True while a thread stands still, those apart that nobody on the way of an order waits for.
+    pub(super) fn is_frozen(&self, now: u64) -> bool {
+        let aside = |agent: &dyn Agent| matches!(agent.name(), "archiver" | "preparer");
+        let mut frozen = self.threads.iter().filter(|thread| thread.frozen_until > now);
+        frozen.any(|thread| !thread.agents.iter().all(|agent| aside(&**agent)))
+    }
+
     pub(super) fn thaw(&mut self) {
         self.threads.iter_mut().for_each(|t| t.frozen_until = 0);
     }
@@ -351,6 +358,8 @@ impl World<'_> {
             }
         }
         self.tell(Happening::Up { day, commands });
+        self.check_tails();
+        self.check_confirmed();
         self.check(When::AfterStart);
     }
 

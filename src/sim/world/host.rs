@@ -145,6 +145,11 @@ impl Host {
         });
     }
 
+    /// True while the memory tier is full.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.exchange.faults(Tier::Memory).limit_bytes != u64::MAX
+    }
+
     /// True while a tier refuses what a start may need.
     pub(super) fn is_troubled(&self) -> bool {
         [Tier::Memory, Tier::Disk].into_iter().any(|tier| {
@@ -184,6 +189,16 @@ impl Host {
     /// The good byte is back.
     pub(super) fn mend(&self, damage: &Damaged) {
         self.outside.damage(&damage.path, damage.offset, damage.mask);
+    }
+
+    /// The bytes of a file.
+    pub(super) fn look(&self, path: &Path) -> Option<Vec<u8>> {
+        self.outside.look(path)
+    }
+
+    /// What the disk has of a file whatever happens.
+    pub(super) fn look_durable(&self, path: &Path) -> Option<Vec<u8>> {
+        self.outside.look_durable(path)
     }
 
     /// A day's logs as another process sees them.

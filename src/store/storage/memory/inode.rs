@@ -85,6 +85,11 @@ impl Inode {
         len
     }
 
+    /// What the disk has of it whatever happens; shorter than the file where the rest was never synced.
+    pub(super) fn durable(&self) -> &[u8] {
+        &self.durable
+    }
+
     /// All its bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.region.bytes()[..self.len as usize]

@@ -173,6 +173,13 @@ impl MemoryStorage {
         world.inode(number).ok().map(|inode| inode.bytes().to_vec())
     }
 
+    /// What the disk has of a file whatever happens, from outside: a power cut keeps at least that.
+    pub fn look_durable(&self, path: &Path) -> Option<Vec<u8>> {
+        let mut world = self.lock();
+        let Ok(Entry::File(number)) = world.entry(&plain(path)) else { return None };
+        world.inode(number).ok().map(|inode| inode.durable().to_vec())
+    }
+
     /// Everything in a directory as it is, from outside: names and bytes, without directories.
     pub fn look_at_all(&self, dir: &Path) -> Vec<(OsString, Vec<u8>)> {
         let names = self.lock().names(&plain(dir)).unwrap_or_default();
