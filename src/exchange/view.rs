@@ -58,6 +58,8 @@ pub struct PositionView {
     pub free: u64,
     /// Shares held by open sell orders.
     pub held: u64,
+    /// Shares that count against the day's limit: executed today, and open.
+    pub counted: u64,
 }
 
 /// A session.

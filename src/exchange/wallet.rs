@@ -310,7 +310,8 @@ impl Wallet {
         let positions = (1..=self.symbols as u16)
             .map(|locate| {
                 let p = &self.positions[self.at(account, Locate(locate))];
-                PositionView { locate: Locate(locate), free: p.free, held: p.held }
+                let counted = p.day_shares;
+                PositionView { locate: Locate(locate), free: p.free, held: p.held, counted }
             })
             .filter(|p| p.free + p.held > 0)
             .collect();

@@ -201,14 +201,8 @@ impl Naive {
         if cost.is_some_and(|cost| over(cost, limits.order_notional_max.0)) {
             return Err(RejectReason::MaxNotional);
         }
-        let executed = self.accounts[account.0 as usize].executed[locate.0 as usize - 1];
-        let open: u64 = self
-            .orders
-            .iter()
-            .filter(|(r, o)| o.account == account && o.locate == locate && Some(**r) != without)
-            .map(|(_, o)| u64::from(o.open))
-            .sum();
-        if over(executed + open + u64::from(quantity), limits.day_shares_max) {
+        let counted = self.day_shares(account, locate, without);
+        if over(counted + u64::from(quantity), limits.day_shares_max) {
             return Err(RejectReason::VolumeLimit);
         }
         let enough = match side {
@@ -216,6 +210,22 @@ impl Naive {
             Side::Sell => self.shares_free(account, locate, without) >= u64::from(quantity),
         };
         if enough { Ok(()) } else { Err(RejectReason::AggregateExposure) }
+    }
+
+    /// Shares executed today and open, one order left out.
+    pub(super) fn day_shares(
+        &self,
+        account: AccountSlot,
+        locate: Locate,
+        without: Option<OrderRef>,
+    ) -> u64 {
+        let executed = self.accounts[account.0 as usize].executed[locate.0 as usize - 1];
+        let open = self
+            .orders
+            .iter()
+            .filter(|(r, o)| o.account == account && o.locate == locate && Some(**r) != without)
+            .map(|(_, o)| u64::from(o.open));
+        executed + open.sum::<u64>()
     }
 
     /// Price page and reference; the old order of a replace still stands in its place.

@@ -55,7 +55,8 @@ impl Naive {
         let positions = locates.map(|locate| {
             let total = self.accounts[slot.0 as usize].shares[locate.0 as usize - 1];
             let free = self.shares_free(slot, locate, None);
-            PositionView { locate, free, held: total - free }
+            let counted = self.day_shares(slot, locate, None);
+            PositionView { locate, free, held: total - free, counted }
         });
         Some(AccountView {
             cash_free: Notional(free),

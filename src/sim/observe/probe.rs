@@ -175,12 +175,14 @@ fn at_the_edge(
     let limits = &genesis.accounts[slot.0 as usize].limits;
     let spec = &genesis.symbols[symbol];
     let locate = Locate(symbol as u16 + 1);
-    let shares = account.positions.iter().find(|p| p.locate == locate).map_or(0, |p| p.free);
+    let position = account.positions.iter().find(|p| p.locate == locate);
+    let (shares, counted) = position.map_or((0, 0), |p| (p.free, p.counted));
     let afford = |cash: u64| cash / m.price.max(1);
-    let edge = match dice.below(4) {
+    let edge = match dice.below(5) {
         0 => limits.order_quantity_max as u64,
         1 => afford(limits.order_notional_max.0),
         2 => afford(account.cash_free.0),
+        3 => limits.day_shares_max.saturating_sub(counted),
         _ => shares,
     };
     let lots = edge / spec.lot as u64 + dice.below(2);
