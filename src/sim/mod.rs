@@ -57,6 +57,9 @@ pub fn subscriber_host(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 2, 0, index as u8 + 1)
 }
 
+/// Host of who asks for repair alone.
+pub const ASKER: Ipv4Addr = Ipv4Addr::new(10, 3, 0, 1);
+
 /// Host of hostile peer `index`: may not log in.
 pub fn hostile_host(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 9, 0, index as u8 + 1)

@@ -3,6 +3,7 @@
 //! Built on the libraries that brokers and subscribers link against, over ports of the simulated
 //! network. Everything is drawn from the seed; what they see they write down for the observers.
 
+mod asker;
 mod broker;
 mod flow;
 mod hostile;
@@ -12,6 +13,7 @@ mod subscriber;
 use super::observe::{Observers, Shared};
 use super::{Actor, Cast, Stage};
 use crate::sim::Feature;
+use asker::Asker;
 use broker::BrokerActor;
 use hostile::HostilePeer;
 use raw::RawClient;
@@ -35,6 +37,9 @@ pub fn cast(stage: &Stage<'_>) -> Cast {
     }
     for index in 0..plan.hostile {
         actors.push(Box::new(HostilePeer::new(plan, network, index)));
+    }
+    if plan.has(Feature::RepairFlood) {
+        actors.push(Box::new(Asker::new(plan, network)));
     }
     let observer = Box::new(Observers::new(plan, config, seen));
     Cast { actors, observer }

@@ -1,8 +1,9 @@
 //! A raw client: a member with a right key and no library, who sends whatever bytes he likes.
 //!
 //! Consumes H, A and K; produces logins, orders, blocks that are none, duplicates with the same and
-//! with other contents, gaps, jumps, numbers near 2^64, old tokens, huge references, wrong logoffs
-//! and requests. What the exchange makes of it is judged by the observers.
+//! with other contents, gaps, jumps, numbers near 2^64, old tokens, huge references, wrong logoffs, wrong
+//! logins, and requests, also from the address that his next login displaces. Some chat: far more
+//! messages than anybody else, one a step. What the exchange makes of it is judged by the observers.
 
 use super::flow::{Flow, Wish};
 use crate::broker::{NewOrder, TimeInForce};
@@ -13,10 +14,16 @@ use crate::sim::{Actor, Dice, GATEWAY, Tally, broker_host};
 use crate::types::*;
 use crate::wire::mold::{Header, PacketBuilder};
 use crate::wire::ouch::{Appendage, Cancel, Enter, INBOUND_BYTES_MAX, Inbound, Replace};
-use crate::wire::session::{Accepted, Applied, Challenge, Login, VERSION};
+use crate::wire::session::{Accepted, Applied, Challenge, LOGIN_BYTES, Login, VERSION};
 use std::net::SocketAddrV4;
 
 const MS: u64 = 1_000_000;
+/// Messages of a chat: its reports fill more packets than one request may be answered with.
+const CHAT: u32 = 2_000;
+/// Of those, so many are asked for at once when it is over.
+const CHAT_REPORTS: u64 = 3_600;
+/// More failing logins at once than a host may have in a second.
+const WRONG_LOGINS: usize = 14;
 
 /// See the module's head.
 pub struct RawClient {
@@ -36,6 +43,15 @@ pub struct RawClient {
     next: u64,
     urn: u32,
     last_block: Vec<u8>,
+    /// The address that the login under way displaces, which goes on asking until then.
+    displaced: Option<(MemoryPort, Nanos)>,
+    /// Highest report seen.
+    reports: u64,
+    /// Messages still to chat, once it has begun.
+    chat: u32,
+    chat_at: Nanos,
+    /// Sends nothing but requests until then.
+    sulks_until: Nanos,
     lives: u64,
     next_send: Nanos,
     next_login: Nanos,
@@ -62,6 +78,11 @@ impl RawClient {
             next: 1,
             urn: 1,
             last_block: Vec::new(),
+            displaced: None,
+            reports: 0,
+            chat: 0,
+            chat_at: Nanos(u64::MAX),
+            sulks_until: Nanos(0),
             lives: 0,
             next_send: Nanos(0),
             next_login: Nanos(0),
@@ -73,22 +94,44 @@ impl RawClient {
     fn receive(&mut self, now: Nanos) -> usize {
         let Some(mut port) = self.port.take() else { return 0 };
         let mut own = Vec::new();
+        let (downstream, mut reports) = (self.downstream, self.reports);
         let received = port.receive(|bytes, _| {
-            // Own blocks only; reports are not his concern.
+            // Own blocks only; of reports the numbers alone are his concern.
             if let Some(block) = bytes.get(22..).filter(|_| bytes[10..18] == [0; 8]) {
                 own.push(block.to_vec());
+            } else if let Some(head) = Header::read(bytes).filter(|h| h.session == downstream)
+                && head.count != u16::MAX
+            {
+                reports = reports.max((head.sequence + u64::from(head.count)).saturating_sub(1));
             }
         });
+        self.reports = reports;
         for block in own {
             if let (Some(h), Some(login)) = (Challenge::read(&block), &self.login) {
                 let login = Login { server_nonce: h.server_nonce, ..*login };
-                let signed = login.signed(&self.key, GATEWAY.ip().octets(), GATEWAY.port());
-                send(&mut port, SessionName::BLANK, 0, &[&signed]);
+                if let Some((_, until)) = &mut self.displaced {
+                    *until = now.plus(15 * MS);
+                }
+                let times = if self.dice.percent(4) { WRONG_LOGINS } else { 1 };
+                let wrong = times > 1 || self.dice.percent(10);
+                for _ in 0..times {
+                    let signed = match wrong {
+                        false => login.signed(&self.key, GATEWAY.ip().octets(), GATEWAY.port()),
+                        true => self.wrong_login(&login),
+                    };
+                    send(&mut port, SessionName::BLANK, 0, &[&signed]);
+                }
             } else if let Some(a) = Accepted::read(&block) {
                 if a.client_nonce == self.nonce && Some(a.token) != self.token {
                     self.old_token = self.token.unwrap_or(Token::BLANK);
                     self.token = Some(a.token);
-                    self.downstream = a.downstream;
+                    if self.downstream != a.downstream {
+                        (self.downstream, self.reports) = (a.downstream, 0);
+                        let chats = self.dice.percent(50);
+                        let wait = self.dice.between(500, 3_000) * MS;
+                        self.chat = if chats { CHAT } else { 0 };
+                        self.chat_at = now.plus(wait);
+                    }
                     self.next = a.applied + 1;
                     self.urn = a.next_urn.max(1);
                     self.tally.logins += 1;
@@ -104,7 +147,32 @@ impl RawClient {
         received
     }
 
+    /// A login that cannot be taken: of another version, with a flag that is none, signed with another
+    /// key, or of another time.
+    fn wrong_login(&mut self, login: &Login) -> [u8; LOGIN_BYTES] {
+        let (mut login, mut key) = (*login, self.key);
+        match self.dice.below(4) {
+            0 => login.version = VERSION + 1,
+            1 => login.flags |= 4,
+            2 => key[0] ^= 1,
+            _ => login.time = login.time.plus(6_000 * MS),
+        }
+        login.signed(&key, GATEWAY.ip().octets(), GATEWAY.port())
+    }
+
+    /// Logs in from elsewhere; what he was goes on asking for reports.
+    fn move_on(&mut self, now: Nanos) {
+        self.lives += 1;
+        let address =
+            SocketAddrV4::new(broker_host(self.slot), 5_000 + (self.lives % 20_000) as u16);
+        let port = self.network.bind(address).expect("each life has a port of its own");
+        self.displaced = self.port.replace(port).map(|port| (port, now.plus(30 * MS)));
+    }
+
     fn begin_login(&mut self, now: Nanos) {
+        if self.token.is_some() && self.dice.percent(40) {
+            self.move_on(now);
+        }
         self.dice.draw().to_be_bytes().iter().chain(&[7; 8]).zip(&mut self.nonce).for_each(
             |(byte, place)| {
                 *place = *byte;
@@ -220,8 +288,10 @@ impl RawClient {
                 return self.head(token, next, count);
             }
             9 => {
-                let count = self.dice.between(1, 0xFFFE) as u16;
-                let first = self.dice.between(0, 60);
+                let few = self.dice.magnitude(1, 600) as u16;
+                let count = self.dice.pick(&[few, few, 0xFFFE]);
+                let any = self.dice.between(0, self.reports + 2);
+                let first = self.dice.pick(&[any, any, self.reports.min(1)]);
                 // Some ask for the same again and again.
                 for _ in 0..self.dice.pick(&[1, 1, 1, 8]) {
                     self.head(self.downstream, first, count);
@@ -257,6 +327,38 @@ impl RawClient {
         }
     }
 
+    /// One more immediate order that finds nobody: two reports.
+    fn say_one(&mut self) {
+        let Some(token) = self.token else { return };
+        let mut order = self.flow.far(&mut self.dice);
+        order.tif = TimeInForce::Immediate;
+        let enter = self.enter(&order, Urn(self.urn));
+        self.urn = self.urn.saturating_add(1);
+        self.tally.orders += 1;
+        let mut block = vec![0; INBOUND_BYTES_MAX];
+        let len = Inbound::Enter(enter).encode(&mut block);
+        self.put(token, self.next, &[&block[..len]]);
+        self.next += 1;
+        self.chat -= 1;
+        if self.chat == 0 {
+            let first = self.reports.saturating_sub(CHAT_REPORTS).max(1);
+            self.head(self.downstream, first, 0xFFFE);
+        }
+    }
+
+    /// The displaced address asks for a few reports.
+    fn ask_displaced(&mut self, now: Nanos) {
+        let sequence = self.dice.between(1, self.reports.max(1));
+        let head = Header { session: self.downstream, sequence, count: 40 };
+        match &mut self.displaced {
+            Some((port, until)) if now < *until => {
+                port.send(GATEWAY, |out| head.write(out));
+                port.flush();
+            }
+            _ => self.displaced = None,
+        }
+    }
+
     fn put(&mut self, session: SessionName, sequence: u64, blocks: &[&[u8]]) {
         if let Some(port) = &mut self.port {
             send(port, session, sequence, blocks);
@@ -288,13 +390,29 @@ impl Actor for RawClient {
     fn step(&mut self, now: Nanos) -> usize {
         let mut done = self.receive(now);
         if !self.quiet {
-            if now >= self.next_login {
+            if self.displaced.is_some() {
+                self.ask_displaced(now);
+                done += 1;
+            }
+            let may_chat = self.chat > 0 && self.token.is_some() && now >= self.sulks_until;
+            if may_chat && now >= self.chat_at {
+                self.say_one();
+                done += 1;
+            }
+            let sulks = now < self.sulks_until;
+            if now >= self.next_login && !sulks {
                 self.begin_login(now);
                 done += 1;
             }
             if now >= self.next_send {
-                for _ in 0..self.dice.between(1, 4) {
+                if sulks {
+                    self.head(self.downstream, 1, 3);
+                }
+                for _ in 0..self.dice.between(1, 4) * u64::from(!sulks) {
                     self.mischief();
+                }
+                if !sulks && self.dice.percent(1) {
+                    self.sulks_until = now.plus(4_500 * MS);
                 }
                 self.next_send = now.plus(self.dice.between(5, 60) * MS);
                 done += 1;
@@ -307,11 +425,20 @@ impl Actor for RawClient {
     }
 
     fn wake(&self) -> Nanos {
-        if self.quiet { Nanos(u64::MAX) } else { self.next_send.min(self.next_login) }
+        match self.quiet {
+            true => Nanos(u64::MAX),
+            false if self.displaced.is_some() => Nanos(0),
+            false if self.sulks_until > self.next_login => self.next_send,
+            false if self.chat > 0 && self.token.is_some() => {
+                self.next_send.min(self.next_login).min(self.chat_at)
+            }
+            false => self.next_send.min(self.next_login),
+        }
     }
 
     fn crash(&mut self) {
         self.port = None;
+        self.displaced = None;
         self.token = None;
     }
 

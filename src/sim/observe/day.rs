@@ -6,19 +6,21 @@
 use super::feed::{FeedPath, FeedWatch};
 use super::ledger::Ledger;
 use super::refusals::Refusals;
+use super::repairs::Repairs;
 use super::seen::{Believed, Concluded, Delivered, Mirrored};
 use super::session::SessionWatch;
-use super::upstream::{Challenges, Upstream};
+use super::upstream::{Challenges, Taken, Upstream};
 use super::window::Window;
 use super::{Faults, Sent};
 use crate::broker::SettledBy;
-use crate::exchange::command::{Command, MessageHead, Phase, Verdict};
+use crate::exchange::command::{Command, MessageHead, Mode, Phase, Verdict};
 use crate::exchange::event::{Event, EventBody, NO_SESSION};
 use crate::exchange::genesis::Genesis;
 use crate::sim::{GATEWAY, GROUP_A, GROUP_B, REPAIR};
 use crate::store::DayView;
 use crate::types::*;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 const MS: u64 = 1_000_000;
@@ -28,6 +30,16 @@ const TICK_NS: u64 = 100 * MS;
 const SLACK_NS: u64 = 10 * MS;
 /// Datagrams of one receive burst at most.
 const BURST: usize = 64;
+/// Who sends so few messages in two seconds is dropped for no rate and no window.
+const FEW: u64 = 400;
+/// Numbers behind the first that was passed over in which one that had come is looked for.
+const NEAR: u64 = 1_000;
+/// No client sequence is dropped for being so far above what was said to be applied.
+const JUMP: u64 = 60_000;
+/// A login's time may be off by so much.
+const LOGIN_TIME_NS: u64 = 5_000 * MS;
+/// Commands remembered whose reports left.
+const LIVE_MAX: usize = 4_096;
 
 /// A session's rate, modelled: tokens in billionths.
 #[derive(Clone, Copy)]
@@ -78,12 +90,39 @@ pub struct DayWatch {
     bursts: VecDeque<(Nanos, usize)>,
     /// By session: the last numbers that were passed over, and when their successor was received.
     passed_over: Vec<(Nanos, std::ops::Range<u64>)>,
-    /// Most messages that anybody asked to be repaired from a number on.
-    asked: BTreeMap<(std::net::SocketAddrV4, u64), u16>,
+    repairs: Repairs,
+    /// Requests for reports or repair that were taken from a port and not looked at yet.
+    requests: VecDeque<Request>,
+    /// Messages of bound clients, the same.
+    taken: VecDeque<Taken>,
+    /// Commands in rising order, and when the first report of them or of a later one left live.
+    live: VecDeque<(u64, Nanos)>,
+    /// When the day began by itself, and how long it lasts by configuration, ns.
+    begun: Nanos,
+    length_ns: Option<u64>,
+    healing: bool,
+    /// Mode of the last command that changed it.
+    mode: Mode,
+}
+
+/// A datagram of 20 bytes that asks for something again, perhaps with a MAC.
+struct Request {
+    at: Nanos,
+    from: SocketAddrV4,
+    bytes: Box<[u8]>,
+    repair: bool,
 }
 
 fn shifted(number: u64, byte: &u8) -> u64 {
     number << 8 | *byte as u64
+}
+
+/// What an account has between two days.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Estate {
+    name: AccountName,
+    cash: u64,
+    shares: Vec<(Locate, u64)>,
 }
 
 /// What a day's watch must know beforehand.
@@ -98,6 +137,10 @@ pub struct Scene {
     pub clocks_agree: bool,
     /// The market opens then; 0 = at once.
     pub open_at: Nanos,
+    /// A day ends by itself so long after its first command, ns.
+    pub length_ns: Option<u64>,
+    /// Bytes per second that a client may have repaired.
+    pub repair_rate: u64,
 }
 
 impl DayWatch {
@@ -131,8 +174,20 @@ impl DayWatch {
             arrived: Vec::new(),
             bursts: VecDeque::new(),
             passed_over: vec![(Nanos(0), 0..0); scene.keys.len()],
-            asked: BTreeMap::new(),
+            repairs: Repairs::new(scene.repair_rate),
+            requests: VecDeque::new(),
+            taken: VecDeque::new(),
+            live: VecDeque::new(),
+            begun: Nanos(0),
+            length_ns: scene.length_ns,
+            healing: false,
+            mode: Mode::Normal,
         }
+    }
+
+    /// No more faults; the operator lets days last from here on.
+    pub fn heal(&mut self) {
+        self.healing = true;
     }
 
     /// The exchange serves (again).
@@ -141,6 +196,7 @@ impl DayWatch {
         self.last_tick = None;
         self.fill_tokens();
         self.refusals.up();
+        self.repairs.up();
         self.windows.iter_mut().for_each(Window::restart);
         self.sessions.iter_mut().for_each(|s| s.up(now));
         if let Some(feed) = &mut self.feed {
@@ -155,24 +211,54 @@ impl DayWatch {
     }
 
     /// The gateway received a datagram.
-    pub fn received(&mut self, from: std::net::SocketAddrV4, bytes: &[u8], at: Nanos) {
+    pub fn received(&mut self, from: SocketAddrV4, bytes: &[u8], at: Nanos) {
         match self.bursts.back_mut() {
             Some((last, count)) if *last == at => *count += 1,
             _ => self.bursts.push_back((at, 1)),
         }
         self.upstream.received(from, bytes, at);
         self.refusals.received(from, bytes, at);
-        self.sessions.iter_mut().for_each(|s| s.asked(from, bytes));
+        if matches!(bytes.len(), 20 | 28) {
+            self.requests.push_back(Request { at, from, bytes: bytes.into(), repair: false });
+        }
     }
 
     /// The repair service received a datagram.
-    pub fn asked(&mut self, from: std::net::SocketAddrV4, bytes: &[u8]) {
-        if let Some((head, blocks)) = super::bytes::packet(bytes)
-            && blocks.is_empty()
-        {
-            let most = self.asked.entry((from, head.sequence)).or_insert(0);
-            *most = head.count.max(*most);
+    pub fn asked(&mut self, from: SocketAddrV4, bytes: &[u8], at: Nanos) {
+        if bytes.len() == 20 {
+            self.requests.push_back(Request { at, from, bytes: bytes.into(), repair: true });
         }
+    }
+
+    /// What was taken from the ports up to `until`, in its order among what left.
+    fn take_in(&mut self, until: Nanos, challenges: &Challenges) {
+        if self.sessions.is_empty() {
+            return;
+        }
+        while let Some(request) = self.requests.front()
+            && request.at <= until
+            && let Some(Request { at, from, bytes, repair }) = self.requests.pop_front()
+        {
+            match (&self.feed, super::bytes::packet(&bytes[..20])) {
+                (Some(feed), Some((head, _))) if repair => {
+                    if feed.is_named(&head.session) {
+                        self.repairs.asked(from, &head, feed.left_on_both(), at);
+                    }
+                }
+                _ => self.sessions.iter_mut().for_each(|s| s.asked(from, &bytes, at)),
+            }
+        }
+        while let Some(taken) = self.taken.front()
+            && taken.at <= until
+        {
+            if let Some(session) = self.sessions.get_mut(taken.slot.0 as usize)
+                && self.clocks_agree
+            {
+                session.taken(taken);
+            }
+            self.taken.pop_front();
+        }
+        self.refusals.expect(until, &mut self.sessions, &self.keys, challenges);
     }
 
     /// The exchange sent a datagram.
@@ -205,7 +291,8 @@ impl DayWatch {
     ) {
         self.read_commands(view, challenges, faults);
         self.read_events(view, faults);
-        self.judge_sent(now, faults);
+        self.taken.extend(self.upstream.take_taken());
+        self.judge_sent(now, challenges, faults);
         self.judge_duplicates(faults);
         self.bursts.clear();
         if end {
@@ -265,6 +352,9 @@ impl DayWatch {
         faults: &mut Faults,
     ) {
         let rule = "a command that no client sent";
+        if seq == 1 {
+            self.begun = time;
+        }
         self.causes.push(match command {
             Command::Message(head, _) => Some((head.session, head.client_seq)),
             _ => None,
@@ -274,6 +364,7 @@ impl DayWatch {
                 self.arrived.push((seq, *head));
                 self.judge_window(seq, head, faults);
                 self.judge_order(seq, head, made, faults);
+                self.judge_passed_over(seq, head, made, faults);
                 match self.upstream.check_message(head, body) {
                     Err(what) => faults.add(rule, format!("command {seq}: {what}")),
                     Ok(well_formed) => self.judge_verdict(seq, head, well_formed, faults),
@@ -284,6 +375,11 @@ impl DayWatch {
                 let Some(key) = self.keys.get(slot).copied() else {
                     return faults.add(rule, format!("command {seq}: {login:?}"));
                 };
+                let off = login.login_time.0.abs_diff(login.received.0);
+                if self.clocks_agree && off > LOGIN_TIME_NS {
+                    let what = format!("command {seq}: off by {} ms: {login:?}", off / MS);
+                    faults.add("a login of another time", what);
+                }
                 let user = crate::sim::user(slot);
                 let checked = self.upstream.check_login(login, user, &key, GATEWAY, challenges);
                 if let Err(what) = checked {
@@ -323,7 +419,16 @@ impl DayWatch {
                     faults.add("the market opened too late", what);
                 }
             }
-            Command::EndOfDay => self.over = true,
+            Command::Mode(mode) => {
+                if (self.mode, *mode) == (Mode::Halt, Mode::Normal) {
+                    faults.add("a halt ended in trading", format!("command {seq}"));
+                }
+                self.mode = *mode;
+            }
+            Command::EndOfDay => {
+                self.over = true;
+                self.judge_end(seq, time, faults);
+            }
             _ => {}
         }
         for event in made {
@@ -362,6 +467,46 @@ impl DayWatch {
             {
                 (*at, *numbers) = (head.received, m.from..head.client_seq);
             }
+        }
+    }
+
+    /// What N covers never came, came later, or came while too much did.
+    fn judge_passed_over(
+        &mut self,
+        seq: u64,
+        head: &MessageHead,
+        made: &[Event],
+        faults: &mut Faults,
+    ) {
+        let few = FEW.min(self.rate.1 as u64 / 2);
+        for event in made {
+            let EventBody::NotApplied(m) = &event.body else { continue };
+            let numbers = m.from..head.client_seq.min(m.from + NEAR);
+            if !self.clocks_agree || numbers.is_empty() {
+                continue;
+            }
+            let login = (head.session, head.generation);
+            let came = self.upstream.dropped(login, numbers, head.received, few);
+            let session = self.sessions.get(head.session.0 as usize);
+            if let Some((number, at)) = came
+                && session.is_some_and(|s| number < s.said_applied(at) + JUMP)
+                && !faults.excused(at, head.received)
+            {
+                let what = format!("command {seq}: {number} came at {}: {head:?}", at.0);
+                faults.add("a message was dropped without cause", what);
+            }
+        }
+    }
+
+    /// A day that lasts so long ends then.
+    fn judge_end(&mut self, seq: u64, time: Nanos, faults: &mut Faults) {
+        let Some(length_ns) = self.length_ns.filter(|_| self.clocks_agree) else { return };
+        let due = self.begun.plus(length_ns);
+        let late = due.max(self.up_since).plus(100 * MS);
+        let too_late = time > late && !self.healing && !faults.excused(due, time);
+        if time < due || too_late {
+            let what = format!("command {seq} at {}, due at {}", time.0, due.0);
+            faults.add("the day did not end in time", what);
         }
     }
 
@@ -438,7 +583,9 @@ impl DayWatch {
         let heard = self.upstream.heard(slot, generation, until).unwrap_or(Nanos(0));
         let heard = heard.max(self.up_since).max(since);
         // Nor does it count that it was heard while the sequencer stood still with it in its ring.
-        let early = time.since(heard) + MS < dead_ns && !faults.excused(heard, time);
+        // Nobody is dead before the exchange could hear him for that long.
+        let away = time.since(self.up_since) + MS < dead_ns;
+        let early = time.since(heard) + MS < dead_ns && (away || !faults.excused(heard, time));
         if bound == generation && early {
             let (silent, dead) = (time.since(heard) / MS, dead_ns / MS);
             let what =
@@ -463,7 +610,7 @@ impl DayWatch {
         let causes = std::mem::take(&mut self.causes);
         ledger.read_events(view, faults, |_, kept, event, faults| {
             if let Some(feed) = &mut self.feed {
-                feed.on_event(event, kept.time, midnight, faults);
+                feed.on_event(event, kept.time, (midnight, self.clocks_agree), faults);
             }
             if event.head.session == NO_SESSION {
                 return;
@@ -478,11 +625,12 @@ impl DayWatch {
         self.ledger = ledger;
     }
 
-    fn judge_sent(&mut self, now: Nanos, faults: &mut Faults) {
+    fn judge_sent(&mut self, now: Nanos, challenges: &Challenges, faults: &mut Faults) {
         let sent = std::mem::take(&mut self.sent);
         let mut to_feed = Vec::new();
         let mut to_sessions: Vec<Vec<(Nanos, bool)>> = vec![Vec::new(); self.sessions.len()];
         for s in &sent {
+            self.take_in(s.at, challenges);
             let with_messages = s.bytes.get(18..20).is_some_and(|c| c != [0, 0] && c != [255, 255]);
             if s.local == GATEWAY {
                 let disk = self.disk;
@@ -498,6 +646,17 @@ impl DayWatch {
                     && let Some(new) = self.sessions[slot].brings(sequence, count as u16)
                 {
                     to_sessions[slot].push((s.at, new));
+                    if new {
+                        self.note_live(slot, sequence, count as u16, s.at);
+                    }
+                }
+                if let Some(slot) = owner.filter(|_| self.clocks_agree) {
+                    let live = &self.live;
+                    let left_after = |command: u64| {
+                        let first = live.partition_point(|left| left.0 <= command);
+                        live.get(first).map(|left| left.1)
+                    };
+                    self.sessions[slot].judge_answers(left_after, faults);
                 }
                 continue;
             }
@@ -511,25 +670,37 @@ impl DayWatch {
             if path == FeedPath::Repair
                 && let Some((head, blocks)) = super::bytes::packet(&s.bytes)
             {
-                let asked = self.asked.get(&(s.peer, head.sequence)).copied().unwrap_or(0);
-                if blocks.len() > asked as usize {
-                    let what = format!("{} got {} from {}", s.peer, blocks.len(), head.sequence);
-                    faults.at("more was repaired than was asked for", what, s.at);
-                }
+                let next = feed.messages.get(head.sequence + blocks.len() as u64);
+                let next = next.map(<[u8]>::len);
+                self.repairs.answered(s, &head, blocks.len(), next, faults);
             }
             if feed.on_sent(s, path, self.disk, faults) && path != FeedPath::Repair {
                 to_feed.push((s.at, path == FeedPath::B, with_messages));
             }
         }
+        self.take_in(now, challenges);
         if !self.clocks_agree {
             return;
         }
+        self.repairs.until(now, faults);
+        self.refusals.until(now, faults);
         if let Some(feed) = &mut self.feed {
             feed.judge_rhythm(&to_feed, self.up_since, now, faults);
         }
         for (session, sends) in self.sessions.iter_mut().zip(&to_sessions) {
             session.judge_rhythm(sends, now, faults);
             session.judge_pace(now, faults);
+        }
+    }
+
+    /// Reports of `slot` left live.
+    fn note_live(&mut self, slot: usize, sequence: u64, count: u16, at: Nanos) {
+        let Some(command) = self.sessions[slot].last_command(sequence, count, at) else { return };
+        if self.live.back().is_none_or(|last| last.0 < command) {
+            if self.live.len() == LIVE_MAX {
+                self.live.pop_front();
+            }
+            self.live.push_back((command, at));
         }
     }
 
@@ -598,6 +769,30 @@ impl DayWatch {
                 faults.add("a broker's own orders are not the exchange's", what);
             }
         }
+    }
+
+    /// What the ended day left to each account: name, cash, shares by symbol. `None` when it has not
+    /// ended.
+    pub fn closing(&self) -> Option<Vec<Estate>> {
+        let naive = self.ledger.naive().filter(|_| self.over)?;
+        let specs = naive.genesis().accounts.iter().enumerate();
+        let closing = specs.filter_map(|(slot, spec)| {
+            let account = naive.account(AccountSlot(slot as u16))?;
+            let shares = account.positions.iter().map(|p| (p.locate, p.free + p.held));
+            let cash = account.cash_free.0 + account.cash_held.0;
+            Some(Estate { name: spec.name, cash, shares: shares.collect() })
+        });
+        Some(closing.collect())
+    }
+
+    /// What each account began the day with.
+    pub fn opening(&self) -> Option<Vec<Estate>> {
+        let accounts = &self.ledger.genesis.as_ref()?.accounts;
+        let opening = accounts.iter().map(|spec| {
+            let shares = spec.positions.iter().copied().filter(|p| p.1 > 0).collect();
+            Estate { name: spec.name, cash: spec.cash.0, shares }
+        });
+        Some(opening.collect())
     }
 
     /// No client is bound that has been silent for its dead time and a second.

@@ -4,6 +4,7 @@
 //! retransmitter; produces what contradicts.
 
 use super::bytes::{self, packet};
+use super::live::Live;
 use super::rhythm::Rhythm;
 use super::stream::{Stream, hex};
 use super::{Faults, Sent};
@@ -40,6 +41,7 @@ pub struct FeedWatch {
     ended: bool,
     /// Since when each line owes the end of session.
     end_owed: [Option<Nanos>; 2],
+    live: [Live; 2],
 }
 
 impl FeedWatch {
@@ -54,11 +56,18 @@ impl FeedWatch {
             quiet: false,
             ended: false,
             end_owed: [None; 2],
+            live: Default::default(),
         }
     }
 
-    /// An event of the log.
-    pub fn on_event(&mut self, event: &Event, time: Nanos, midnight: Nanos, faults: &mut Faults) {
+    /// An event of the log. `on_time`: its times are the world's.
+    pub fn on_event(
+        &mut self,
+        event: &Event,
+        time: Nanos,
+        (midnight, on_time): (Nanos, bool),
+        faults: &mut Faults,
+    ) {
         let message = bytes::message(event, time.since(midnight));
         if message.is_some() != (event.head.feed != 0) {
             faults.add("an event is on the feed or is not", format!("{event:?}"));
@@ -73,6 +82,9 @@ impl FeedWatch {
             faults.add("a feed message left with other bytes", what);
         }
         self.commands.push(event.head.command.0);
+        if on_time {
+            self.live.iter_mut().for_each(|line| line.owe(time, event.head.feed));
+        }
         if matches!(event.body, EventBody::System(s) if s.code == b'C') {
             self.ended = true;
             self.end_owed = [Some(time); 2];
@@ -125,6 +137,9 @@ impl FeedWatch {
                 line[at] = true;
             }
         }
+        if let Some(line) = (path != FeedPath::Repair).then_some(path as usize) {
+            self.on_line(line, head.sequence, blocks.len() as u64, sent, faults);
+        }
         if head.count == END {
             match path {
                 FeedPath::A => self.end_owed[0] = None,
@@ -138,6 +153,37 @@ impl FeedWatch {
             faults.at("a heartbeat is ahead of the log", what, sent.at);
         }
         true
+    }
+
+    /// A packet of a line: a heartbeat is not behind what left, and no command is split over two packets
+    /// unless it begins one (feed.md).
+    fn on_line(&mut self, line: usize, first: u64, count: u64, sent: &Sent, faults: &mut Faults) {
+        let name = ["A", "B"][line];
+        if count == 0 {
+            let left = self.left[line].len() as u64;
+            if first <= left {
+                let what = format!("line {name} says next {first}, message {left} had left");
+                faults.at("a heartbeat is behind what left", what, sent.at);
+            }
+            return;
+        }
+        self.live[line].left(first, first + count - 1);
+        let command = |number: u64| self.commands.get((number as usize).wrapping_sub(1)).copied();
+        let (last, next) = (command(first + count - 1), command(first + count));
+        if last.is_some() && last == next && command(first) != last {
+            let what = format!("line {name}: {count} messages from {first}, command {last:?}");
+            faults.at("a command is split over two packets", what, sent.at);
+        }
+    }
+
+    /// True for this feed's name.
+    pub fn is_named(&self, session: &[u8; 10]) -> bool {
+        *session == self.name
+    }
+
+    /// Last message that left on both lines.
+    pub fn left_on_both(&self) -> u64 {
+        self.left[0].len().min(self.left[1].len()) as u64
     }
 
     /// Nobody hears a message privately before it left for all.
@@ -169,6 +215,9 @@ impl FeedWatch {
         now: Nanos,
         faults: &mut Faults,
     ) {
+        for (live, name) in self.live.iter_mut().zip(["line A", "line B"]) {
+            live.until(now, "a feed message did not leave", name, faults);
+        }
         for (owed, name) in self.end_owed.iter_mut().zip(["A", "B"]) {
             if let Some(since) = *owed
                 && now > since.plus(END_NS)
@@ -203,6 +252,7 @@ impl FeedWatch {
     pub fn excuse(&mut self, now: Nanos) {
         // An ended day that is served again says so again.
         self.end_owed = [self.ended.then_some(now); 2];
+        self.live.iter_mut().for_each(Live::up);
         for rhythm in &mut self.rhythm {
             rhythm.excuse(now);
         }

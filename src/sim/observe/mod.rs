@@ -11,9 +11,9 @@
 //! | `upstream` | commands that no client sent |
 //! | `session` | reports, K, A: other bytes, other numbers, to strangers, before the commit; used references |
 //! | `feed` | the same for the feed; messages that never left |
-//! | `pace`, `rhythm` | what was told too late or never: K, A, ends, heartbeats |
+//! | `pace`, `rhythm`, `live` | what was told too late or never: K, A, J 'S', ends, heartbeats; reports, messages |
 //! | `probe` | rules of the exchange that no command of the log meets, on copies |
-//! | `refusals`, `replays` | H, J and reports sent again: who asked, how often, how much |
+//! | `refusals`, `replays`, `repairs` | H, J, reports and messages sent again: who asked, how often, how much, who got none |
 //! | `window` | more under way than the gateway may take |
 //! | `day` | verdicts against the rate, ticks, phases, dead times; brokers' and subscribers' own word |
 //! | `stream`, `bytes`, `seen` | contents under numbers; the wire; what actors wrote down |
@@ -22,9 +22,11 @@ mod bytes;
 mod day;
 mod feed;
 mod ledger;
+mod live;
 mod pace;
 mod probe;
 mod refusals;
+mod repairs;
 mod replays;
 mod rhythm;
 pub mod seen;
@@ -38,7 +40,7 @@ pub use seen::{DIGEST_EVERY, LOST, Shared};
 use super::{
     EXCHANGE, Evidence, Feature, GATEWAY, Happening, Observer, Plan, REPAIR, Tap, Violation, When,
 };
-use crate::config::{Config, Durability, Schedule};
+use crate::config::{Config, DayEnd, Durability, Schedule};
 use crate::types::*;
 use day::{DayWatch, Scene};
 use std::net::SocketAddrV4;
@@ -133,6 +135,11 @@ impl Observers {
             rate: plan.rate,
             clocks_agree: !plan.has(Feature::ClockStep),
             open_at: Nanos(open_at), // seconds of the day, until the day is known
+            length_ns: match config.day.end {
+                DayEnd::After(seconds) => Some(seconds * 1_000_000_000),
+                _ => None,
+            },
+            repair_rate: config.feed.repair_bytes_per_second,
         };
         Observers {
             scene,
@@ -193,7 +200,7 @@ impl Observer for Observers {
                 self.faults.excuses.push(stall);
                 self.faults.stalls.push(stall);
             }
-            Happening::Healing => {}
+            Happening::Healing => self.days.iter_mut().for_each(DayWatch::heal),
         }
     }
 
@@ -203,7 +210,7 @@ impl Observer for Observers {
             if tap.local == REPAIR
                 && let Some(day) = self.day()
             {
-                day.asked(tap.peer, tap.bytes);
+                day.asked(tap.peer, tap.bytes, now);
             }
             if tap.local == GATEWAY {
                 match self.day() {
@@ -280,6 +287,19 @@ impl Observer for Observers {
                 Err(error) => {
                     let what = format!("{}: {error}", day.dir.display());
                     faults.add("a day cannot be opened", what);
+                }
+            }
+        }
+        if when == When::End {
+            // A day begins with what the one before left.
+            for pair in self.days.windows(2) {
+                if let (Some(closing), Some(opening)) = (pair[0].closing(), pair[1].opening())
+                    && closing != opening
+                {
+                    let at = closing.iter().zip(&opening).position(|(a, b)| a != b).unwrap_or(0);
+                    let (left, found) = (closing.get(at), opening.get(at));
+                    let what = format!("{}: {left:?}, then {found:?}", pair[1].dir.display());
+                    faults.add("a day does not begin with what was left", what);
                 }
             }
         }

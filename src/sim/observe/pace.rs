@@ -1,6 +1,7 @@
-//! Pace: what a client must be told, and when (session.md 11, 14, Login 3 and 4): K within a
-//! millisecond of what was applied and never twice in one; A and J 'B' for a login; the end that a
-//! logoff or the end of the day is; heartbeat and K at once after a restart.
+//! Pace: what a client must be told, and when (session.md 11, 14, 17, Login 1, 3 and 4): K within a
+//! millisecond of what was applied and never twice in one, and in answer to what was sent in vain; A and
+//! J 'B' for a login; J 'S' for a dead token; the end that a logoff or the end of the day is; heartbeat
+//! and K at once after a restart.
 //!
 //! Consumes one session's events and what left for it; produces what came too late, or never. Times in
 //! which the exchange was down or stood still are excused from outside.
@@ -14,6 +15,10 @@ const MS: u64 = 1_000_000;
 const SLACK_NS: u64 = 60 * MS;
 /// Least time between two K.
 const APPLIED_NS: u64 = MS;
+/// A logoff is answered with so many ends, the last of them 10 ms after the first.
+const LOGOFF_ENDS: u8 = 3;
+/// Least time between two J 'S'.
+const SECOND_NS: u64 = 1_000 * MS;
 
 /// What a client must be told once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +33,10 @@ pub enum Owed {
     Heartbeat,
     /// K, to the same.
     Applied,
+    /// K, to whom sent a duplicate, a jump, a wrong logoff, or a heartbeat that is ahead.
+    Answer,
+    /// J 'S', to whom sends under a dead token.
+    Dead,
 }
 
 struct Debt {
@@ -44,6 +53,9 @@ pub struct Pace {
     /// Applied-through as it moved, until a K said so.
     moves: VecDeque<(Nanos, u64)>,
     last_applied: Option<Nanos>,
+    last_dead: Option<Nanos>,
+    /// A logoff was answered then; so many ends are still to come.
+    ends: Option<(Nanos, u8)>,
     /// K goes with each end of a day.
     day_over: bool,
 }
@@ -57,6 +69,7 @@ impl Pace {
     /// Another binding from `at` on, or none: what was owed to the one before is not, any more.
     pub fn unbound(&mut self, at: Nanos) {
         self.moves.clear();
+        self.ends = None;
         for debt in &mut self.debts {
             debt.until = debt.until.min(at);
         }
@@ -77,17 +90,47 @@ impl Pace {
         self.debts.clear();
         self.moves.clear();
         self.last_applied = None;
+        self.last_dead = None;
+        self.ends = None;
+    }
+
+    /// A logoff took effect: the end is told three times.
+    pub fn log_off(&mut self, at: Nanos) {
+        self.ends = Some((at, LOGOFF_ENDS));
+    }
+
+    /// A datagram under a dead token was taken: J 'S' is due, at most once a second.
+    pub fn dead(&mut self, at: Nanos) {
+        if self.last_dead.is_none_or(|last| at.since(last) > SECOND_NS) {
+            self.owe(Owed::Dead, at);
+        }
     }
 
     /// This was told at `at`.
     pub fn told(&mut self, what: Owed, at: Nanos) {
+        if what == Owed::Dead {
+            self.last_dead = Some(at);
+        }
+        if what == Owed::End
+            && let Some((_, left)) = &mut self.ends
+        {
+            *left = left.saturating_sub(1);
+        }
         self.debts.retain(|d| d.what != what || at < d.since);
     }
 
-    /// K said that everything through `applied` is applied.
-    pub fn said(&mut self, at: Nanos, applied: u64, who: u16, faults: &mut Faults) {
+    /// K said that everything through `applied` is applied. Returns when the K before left.
+    pub fn said(
+        &mut self,
+        at: Nanos,
+        applied: u64,
+        who: u16,
+        faults: &mut Faults,
+    ) -> Option<Nanos> {
         self.told(Owed::Applied, at);
-        if let Some(last) = self.last_applied.replace(at)
+        self.told(Owed::Answer, at);
+        let before = self.last_applied.replace(at);
+        if let Some(last) = before
             && at.since(last) < APPLIED_NS
             && !self.day_over
         {
@@ -104,10 +147,20 @@ impl Pace {
                 faults.at("K came too late", what, at);
             }
         }
+        before
     }
 
     /// Judges up to `now` what was never told.
     pub fn until(&mut self, now: Nanos, who: u16, faults: &mut Faults) {
+        if let Some((since, left)) = self.ends
+            && now > since.plus(2 * SLACK_NS)
+        {
+            self.ends = None;
+            if left > 0 && !faults.stalled(since, since.plus(2 * SLACK_NS)) {
+                let what = format!("session {who}: {left} of {LOGOFF_ENDS} are missing");
+                faults.at("a logoff's ends were not told", what, now);
+            }
+        }
         self.debts.retain(|debt| {
             let due = debt.since.plus(SLACK_NS);
             if now <= due {

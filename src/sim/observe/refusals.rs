@@ -1,24 +1,30 @@
 //! Refusals: whether H and J answer something, and say what is true (session.md Own blocks, Login, 17).
 //!
 //! Consumes the datagrams that reached the gateway and the unsequenced ones that left under no name;
-//! produces answers to nobody, codes without cause, and J 'S' more often than once a second. Reads L
+//! produces answers to nobody, codes without cause, J 'S' more often than once a second, and logins that
+//! got neither H nor J nor A though one was due. Reads L
 //! with its own table; HMACs are `upstream`'s.
 
 use super::bytes::packet;
 use super::session::SessionWatch;
 use super::stream::hex;
+use super::upstream::Challenges;
 use super::{Faults, Sent};
 use crate::sim::{GATEWAY, user};
 use crate::types::*;
 use crate::wire::session;
-use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 const SECOND: u64 = 1_000_000_000;
 /// A login's time may be off by so much.
 const CLOCK_NS: u64 = 5 * SECOND;
 /// First octets of the hosts that may log in.
 const ALLOWED: [u8; 2] = [10, 1];
+/// An answer comes within so long.
+const SLACK_NS: u64 = 60_000_000;
+/// So many J 'A' within a second silence a host.
+const FAILURES_MAX: usize = 10;
 /// L remembered of one address.
 const LOGINS_MAX: usize = 1_024;
 
@@ -55,12 +61,18 @@ struct Peer {
     logins: Vec<Received>,
     /// Last J 'S' for a dead token.
     told_dead: Option<Nanos>,
+    /// Since when H or J is owed, for each L, and whether also to who is silenced.
+    owed: VecDeque<(Nanos, bool)>,
 }
 
 /// The gateway's answers to whoever sends.
 #[derive(Default)]
 pub struct Refusals {
     peers: BTreeMap<SocketAddrV4, Peer>,
+    /// L that came and were not looked at yet.
+    fresh: VecDeque<(SocketAddrV4, Nanos, [u8; 104])>,
+    /// Times of the last J 'A' to a host.
+    failures: BTreeMap<Ipv4Addr, VecDeque<Nanos>>,
 }
 
 impl Refusals {
@@ -73,6 +85,9 @@ impl Refusals {
             && let [block] = blocks[..]
             && let Ok(block) = <&[u8; 104]>::try_from(block)
         {
+            if head.sequence == 0 && block[0] == b'L' {
+                self.fresh.push_back((from, at, *block));
+            }
             if peer.logins.len() == LOGINS_MAX {
                 peer.logins.remove(0);
             }
@@ -82,7 +97,56 @@ impl Refusals {
 
     /// The exchange comes up: its counts of a second begin anew.
     pub fn up(&mut self) {
-        self.peers.values_mut().for_each(|peer| peer.told_dead = None);
+        self.failures.clear();
+        for peer in self.peers.values_mut() {
+            peer.told_dead = None;
+            peer.owed.clear();
+        }
+    }
+
+    /// What the L that came up to `until` are owed: A again to the live login's own, H to whoever has
+    /// no nonce, H or J to whoever cannot log in. A right one is a command.
+    pub fn expect(
+        &mut self,
+        until: Nanos,
+        sessions: &mut [SessionWatch],
+        keys: &[[u8; 32]],
+        challenges: &Challenges,
+    ) {
+        while let Some(&(from, at, block)) = self.fresh.front()
+            && at <= until
+        {
+            self.fresh.pop_front();
+            let login = Received { at, block };
+            let nonce = login.client_nonce();
+            let named = (0..keys.len()).find(|&slot| user(slot).0 == block[4..10]);
+            let session = named.and_then(|slot| sessions.get_mut(slot));
+            let known = session.is_some_and(|session| {
+                session.is_again(from, nonce, at) || session.knows(from, nonce)
+            });
+            let fresh = block[56..72] == [0; 16] || !challenges.knows(from, &block[56..72]);
+            if !known && (fresh || !login.is_right(from, keys)) {
+                self.peers.entry(from).or_default().owed.push_back((at, fresh));
+            }
+        }
+    }
+
+    /// Judges up to `now` what was never answered.
+    pub fn until(&mut self, now: Nanos, faults: &mut Faults) {
+        for (to, peer) in &mut self.peers {
+            while let Some(&(since, always)) = peer.owed.front()
+                && now > since.plus(SLACK_NS)
+            {
+                peer.owed.pop_front();
+                let failures = self.failures.get(to.ip()).into_iter().flatten();
+                let near = failures.filter(|failed| failed.0.abs_diff(since.0) <= 2 * SECOND);
+                let silenced = !always && near.count() >= FAILURES_MAX;
+                if !silenced && !faults.excused(since, since.plus(SLACK_NS)) {
+                    let what = format!("{to}: L of {}", since.0);
+                    faults.at("a login was not answered", what, now);
+                }
+            }
+        }
     }
 
     /// An H or a J left. `over`: the day has ended.
@@ -99,7 +163,28 @@ impl Refusals {
             _ => &[],
         };
         let to = sent.peer;
+        if block.starts_with(b"JA") {
+            let failures = self.failures.entry(*to.ip()).or_default();
+            let tenth_last = failures.len().checked_sub(FAILURES_MAX).map(|at| failures[at]);
+            if tenth_last.is_some_and(|failed| sent.at.since(failed) < SECOND) {
+                faults.at("a silenced host got J 'A'", format!("{to}"), sent.at);
+            }
+            failures.push_back(sent.at);
+            if failures.len() > 40 * FAILURES_MAX {
+                failures.pop_front();
+            }
+        }
         let peer = self.peers.entry(to).or_default();
+        // H answers who has no nonce, else one of another user; J who has one.
+        let challenge = block.starts_with(b"H");
+        let owed = |o: &(Nanos, bool)| o.0 <= sent.at && o.1 == challenge;
+        let other = |o: &(Nanos, bool)| o.0 <= sent.at && challenge;
+        let place = peer.owed.iter().position(owed);
+        if let Some(place) = place.or_else(|| peer.owed.iter().position(other))
+            && !block.starts_with(b"JB")
+        {
+            peer.owed.remove(place);
+        }
         let why = match block {
             [b'H', ..] if block.len() == 17 => peer.answer(),
             [b'J', b'B', ..] if block.len() == 24 => {
@@ -122,6 +207,8 @@ impl Refusals {
                     .then_some("no login with this nonce is out of time"),
                     b'S' if over => None,
                     b'S' => {
+                        let of = sessions.iter_mut().filter(|s| s.was_bound(to, nonce));
+                        of.for_each(|s| s.told_dead(sent.at));
                         let last = peer.told_dead.replace(sent.at);
                         let often = last.is_some_and(|last| sent.at.since(last) < SECOND);
                         match (dead, often) {

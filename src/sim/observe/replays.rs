@@ -1,11 +1,14 @@
-//! Replays: whether what is sent again was asked for, and how much of it (session.md 15).
+//! Replays: whether what is sent again was asked for, how much of it, and whether it is sent at all
+//! (session.md 15).
 //!
 //! Consumes the requests that reached the gateway under a session's name and the datagrams with
-//! reports that left before; produces those beyond the requests, 64 packets a request, or 10 MB/s.
+//! reports that left before; produces those beyond the requests, 64 packets a request, or 10 MB/s, and
+//! requests well within these limits that got no answer.
 
 use super::Faults;
 use super::bytes::Head;
 use crate::types::Nanos;
+use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 
 /// Packets that answer one request at most.
@@ -15,10 +18,20 @@ const BYTES_PER_SECOND: u64 = 10_000_000;
 const PACKET_BYTES: u64 = 1_400;
 /// What may be had at once: 10 ms of it, and as much again for what waited for its turn.
 const BURST_BYTES: u64 = BYTES_PER_SECOND / 50;
+/// An answer begins within so long.
+const SLACK_NS: u64 = 60_000_000;
+/// So many requests within [`RECENT_NS`], whoever sent them, are never too many.
+const RECENT_MAX: usize = 4;
+const RECENT_NS: u64 = 100_000_000;
+/// Reports that a packet holds at least.
+const REPORTS_PER_PACKET: u64 = 16;
+/// An answer ends within so long.
+const ALIVE_NS: u64 = 500_000_000;
 /// Requests remembered; none is answered later than the next few hundred.
 const REQUESTS_MAX: usize = 512;
 
 struct Request {
+    at: Nanos,
     from: SocketAddrV4,
     first: u64,
     end: u64,
@@ -31,24 +44,52 @@ pub struct Replays {
     /// Bytes that may be had, times 10^9.
     level: u128,
     at: Nanos,
+    /// Times of the last requests, and the bytes that each may have cost.
+    recent: VecDeque<(Nanos, u64)>,
+    /// First report of each request that must be answered, to whom, since when.
+    owed: VecDeque<(SocketAddrV4, u64, Nanos)>,
 }
 
 impl Default for Replays {
     fn default() -> Replays {
-        Replays { requests: Vec::new(), level: FULL, at: Nanos(0) }
+        let (requests, recent, owed) = Default::default();
+        Replays { requests, level: FULL, at: Nanos(0), recent, owed }
     }
 }
 
 const FULL: u128 = BURST_BYTES as u128 * 1_000_000_000;
 
 impl Replays {
-    /// The gateway received a request.
-    pub fn asked(&mut self, from: SocketAddrV4, head: &Head) {
+    /// The gateway received a request. `last`: it is the bound client's, and
+    /// that is the last report that left.
+    pub fn asked(&mut self, from: SocketAddrV4, head: &Head, at: Nanos, last: Option<u64>) {
+        while self.recent.front().is_some_and(|first| at.since(first.0) > RECENT_NS) {
+            self.recent.pop_front();
+        }
+        let reports = last.map_or(u64::MAX, |last| (last + 1).saturating_sub(head.sequence));
+        let packets = reports.min(head.count as u64).div_ceil(REPORTS_PER_PACKET);
+        let cost = packets.min(PACKETS_MAX as u64) * PACKET_BYTES;
+        // Half of what may be had at once is there after that time.
+        let spent: u64 = self.recent.iter().map(|recent| recent.1).sum();
+        let few = self.recent.len() < RECENT_MAX && spent + PACKET_BYTES <= BURST_BYTES / 4;
+        self.recent.push_back((at, cost));
+        let there = last.is_some_and(|last| (1..=last).contains(&head.sequence));
+        if there && few && (1..0xFFFF).contains(&head.count) {
+            self.owed.push_back((from, head.sequence, at));
+        }
         if self.requests.len() == REQUESTS_MAX {
             self.requests.remove(0);
         }
         let end = head.sequence.saturating_add(head.count as u64);
-        self.requests.push(Request { from, first: head.sequence, end, packets: 0 });
+        self.requests.push(Request { at, from, first: head.sequence, end, packets: 0 });
+    }
+
+    /// True when somebody may have been answered with these reports: they do not say how far live
+    /// reports are.
+    pub fn may_answer(&self, first: u64, count: u16, at: Nanos) -> bool {
+        let end = first + u64::from(count);
+        let mut recent = self.requests.iter().rev().take_while(|r| at.since(r.at) <= ALIVE_NS);
+        recent.any(|r| r.first <= first && end <= r.end)
     }
 
     /// Reports `head` went to `to` at `at`, all of which had left before.
@@ -60,9 +101,14 @@ impl Replays {
         who: u16,
         faults: &mut Faults,
     ) {
+        if let Some(place) = self.owed.iter().position(|o| (o.0, o.1) == (to, head.sequence)) {
+            self.owed.remove(place);
+        }
         let end = head.sequence + head.count as u64;
         let fits = |r: &&mut Request| {
-            r.from == to && r.first <= head.sequence && end <= r.end && r.packets < PACKETS_MAX
+            let alive = at.since(r.at) <= ALIVE_NS || faults.excused(r.at, at);
+            let covers = r.from == to && r.first <= head.sequence && end <= r.end;
+            covers && r.packets < PACKETS_MAX && alive
         };
         match self.requests.iter_mut().find(fits) {
             Some(request) => request.packets += 1,
@@ -80,6 +126,24 @@ impl Replays {
             faults.at("replayed beyond the rate", format!("session {who}"), at);
         }
         self.level = self.level.saturating_sub(cost);
+    }
+
+    /// The binding is another one, or none: what was asked for before is not answered any more.
+    pub fn unbound(&mut self) {
+        self.owed.clear();
+    }
+
+    /// Judges up to `now` what was never answered.
+    pub fn until(&mut self, now: Nanos, who: u16, faults: &mut Faults) {
+        while let Some(&(to, first, since)) = self.owed.front()
+            && now > since.plus(SLACK_NS)
+        {
+            self.owed.pop_front();
+            if !faults.excused(since, since.plus(SLACK_NS)) {
+                let what = format!("session {who}: reports from {first} on, to {to}");
+                faults.at("a request for reports was not answered", what, now);
+            }
+        }
     }
 
     /// The exchange comes up again with full buckets; requests of before were lost.

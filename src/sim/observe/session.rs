@@ -3,16 +3,29 @@
 //! Consumes the session's events and the datagrams sent to its broker; produces what contradicts.
 
 use super::bytes::{self, Head, packet};
+use super::live::Live;
 use super::pace::{Owed, Pace};
 use super::replays::Replays;
 use super::rhythm::Rhythm;
 use super::stream::{Stream, hex};
+use super::upstream::Taken;
 use super::{Faults, Sent};
 use crate::exchange::event::{EndedBy, Event, EventBody, LoggedIn};
 use crate::types::*;
 use crate::wire::session::{self, PacketKeys};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// What was told in answer to this has come by then.
+const ANSWER_NS: u64 = 100_000_000;
+/// A message is under way for so long at most.
+const UNDER_WAY_NS: u64 = 20_000_000;
+/// Messages of a session under way at most, twice.
+const WINDOW: u64 = 2_048;
+/// A client sequence more than this above the next one is dropped.
+const JUMP_MAX: u64 = 65_536;
+/// Least time between two K, ns.
+const APPLIED_NS: u64 = 1_000_000;
 
 /// One login of the session.
 struct Login {
@@ -24,6 +37,8 @@ struct Login {
     /// Time of the login, and of the end of the binding.
     from: Nanos,
     until: Nanos,
+    /// It ended by logoff or silence: J 'S' to what still comes.
+    dead: bool,
 }
 
 /// One session of a day.
@@ -57,6 +72,17 @@ pub struct SessionWatch {
     /// The end of the day ended its binding.
     served: bool,
     ended: bool,
+    live: Live,
+    /// The log's times are the world's.
+    on_time: bool,
+    /// When the last message was taken.
+    message_at: Nanos,
+    /// What the last K said: applied, next report.
+    last_said: (u64, u64),
+    /// Commands that a K alone answers, and what they made applied.
+    alone: VecDeque<(u64, u64)>,
+    /// Of those: when K came, and the K before that.
+    answered: Vec<(u64, Nanos, Option<Nanos>)>,
 }
 
 impl SessionWatch {
@@ -83,6 +109,12 @@ impl SessionWatch {
             displaced: Vec::new(),
             served: false,
             ended: false,
+            live: Live::default(),
+            on_time: false,
+            message_at: Nanos(0),
+            last_said: (0, 0),
+            alone: VecDeque::new(),
+            answered: Vec::new(),
         }
     }
 
@@ -96,6 +128,7 @@ impl SessionWatch {
         (client_seq, on_time): (Option<u64>, bool),
         faults: &mut Faults,
     ) {
+        self.on_time = on_time;
         let who = self.slot.0;
         let report = bytes::report(event, time.since(midnight));
         if report.is_some() != (event.head.report != 0) {
@@ -112,8 +145,16 @@ impl SessionWatch {
             }
             self.commands.push(event.head.command.0);
         }
-        if on_time && event.head.applied > self.place.0 && self.bound(time).is_some() {
-            self.pace.moved(time, event.head.applied);
+        if on_time && self.bound(time).is_some() {
+            if event.head.applied > self.place.0 {
+                self.pace.moved(time, event.head.applied);
+            }
+            if event.head.report != 0 {
+                self.live.owe(time, event.head.report);
+            }
+            if matches!(event.body, EventBody::Applied(_)) {
+                self.alone.push_back((event.head.command.0, event.head.applied));
+            }
         }
         self.place = (event.head.applied.max(self.place.0), self.reports.told() + 1);
         self.places.entry(self.place).or_insert(event.head.command.0);
@@ -145,14 +186,20 @@ impl SessionWatch {
             EventBody::SessionEnded(m) => {
                 if let Some(login) = self.logins.last_mut() {
                     login.until = time;
+                    login.dead = m.by != EndedBy::EndOfDay as u8;
                 }
                 self.pace.unbound(time);
+                self.replays.unbound();
+                self.alone.clear();
                 if m.by == EndedBy::EndOfDay as u8 {
                     self.served = true;
                     self.pace.end_day();
                 }
                 if m.by != EndedBy::Silence as u8 {
                     self.pace.owe(Owed::End, time);
+                }
+                if m.by == EndedBy::Logoff as u8 {
+                    self.pace.log_off(time);
                 }
             }
             EventBody::SessionMark(m) => self.ended |= m.code == b'E',
@@ -163,6 +210,7 @@ impl SessionWatch {
     fn log_in(&mut self, m: &LoggedIn, event: &Event, time: Nanos) {
         // What is below comes only when it is asked for.
         self.left = self.left.max(m.next_report.saturating_sub(1));
+        self.alone.clear();
         let address = SocketAddrV4::new(Ipv4Addr::from(m.ip), m.port);
         self.pace.unbound(time);
         self.pace.owe(Owed::Accepted, time);
@@ -183,6 +231,7 @@ impl SessionWatch {
             keys,
             from: time,
             until: Nanos(u64::MAX),
+            dead: false,
         });
     }
 
@@ -264,11 +313,19 @@ impl SessionWatch {
 
     /// Heartbeats and ends, reports of now and those that are sent again.
     fn on_downstream(&mut self, head: &Head, sent: &Sent, faults: &mut Faults) {
+        if matches!(head.count, 0 | 0xFFFF) && head.sequence <= self.highest {
+            let (who, next, left) = (self.slot.0, head.sequence, self.highest);
+            let what = format!("session {who}: says next {next}, report {left} had left");
+            faults.at("a heartbeat is behind what left", what, sent.at);
+        }
         match head.count {
             0xFFFF => return self.pace.told(Owed::End, sent.at),
             _ => self.pace.told(Owed::Heartbeat, sent.at),
         }
         let last = (head.sequence + head.count as u64).saturating_sub(1);
+        if head.count > 0 {
+            self.live.left(head.sequence, last);
+        }
         if head.count > 0 && last <= self.highest {
             self.replays.sent(sent.peer, head, sent.at, self.slot.0, faults);
         } else if head.count > 0 {
@@ -296,7 +353,14 @@ impl SessionWatch {
             [b'K', ..] if block.len() == 21 => {
                 let place = (u64_at(1), u64_at(9));
                 self.said.push((sent.at, place.0));
-                self.pace.said(sent.at, place.0, who, faults);
+                let before = self.pace.said(sent.at, place.0, who, faults);
+                while let Some(&(command, applied)) = self.alone.front()
+                    && applied <= place.0
+                {
+                    self.alone.pop_front();
+                    self.answered.push((command, sent.at, before));
+                }
+                self.on_place(place, sent.at, faults);
                 match self.places.get(&place) {
                     Some(&command) => self.committed(command, sent, disk, "K", faults),
                     None => {
@@ -326,6 +390,99 @@ impl SessionWatch {
                 faults.at("sent an own block that is none", what, sent.at);
             }
         }
+    }
+
+    /// K goes forth, and behind the reports that it speaks of.
+    fn on_place(&mut self, place: (u64, u64), at: Nanos, faults: &mut Faults) {
+        let (who, last) = (self.slot.0, std::mem::replace(&mut self.last_said, place));
+        if place.0 < last.0 || place.1 < last.1 {
+            let what = format!("session {who}: {place:?} after {last:?}");
+            faults.at("K goes back", what, at);
+        }
+        if place.1 > self.left + 1 && self.on_time && self.bound(at).is_some() {
+            let (next, left) = (place.1, self.left);
+            let what = format!("session {who}: next report {next}, {left} left");
+            faults.at("K overtakes its reports", what, at);
+        }
+    }
+
+    /// A block that makes no report is answered with K in the same poll, once a millisecond: before
+    /// anything leaves that a later command made. `left_after`: when the first such thing left.
+    pub fn judge_answers(
+        &mut self,
+        left_after: impl Fn(u64) -> Option<Nanos>,
+        faults: &mut Faults,
+    ) {
+        for (command, at, before) in std::mem::take(&mut self.answered) {
+            let Some(left) = left_after(command).filter(|left| *left < at) else { continue };
+            if before.is_none_or(|before| before.plus(APPLIED_NS) <= left) {
+                let (who, late) = (self.slot.0, at.since(left) / 1_000);
+                let what = format!("session {who}: {late} us after what command {command} led to");
+                faults.at("K came in a later poll", what, at);
+            }
+        }
+    }
+
+    /// A datagram was taken under the token of one of this session's logins: whether it must be
+    /// answered (session.md 11, 14, 17).
+    pub fn taken(&mut self, taken: &Taken) {
+        let Taken { at, generation, head: Head { sequence, count, .. }, .. } = *taken;
+        let Some(login) = self.logins.last().filter(|l| l.event.generation == generation) else {
+            return;
+        };
+        if login.until.plus(ANSWER_NS) <= at {
+            if login.dead && !self.ended {
+                self.pace.dead(at);
+            }
+            return;
+        }
+        if at < login.from || login.until <= at.plus(ANSWER_NS) {
+            return;
+        }
+        let (said, applied) = (self.said_applied(at), self.place.0);
+        let under_way = if at.since(self.message_at) > UNDER_WAY_NS { 0 } else { WINDOW };
+        if !matches!(count, 0 | 0xFFFF) {
+            self.message_at = at;
+        }
+        let in_vain = match count {
+            0 => sequence > applied + 1,
+            0xFFFF => sequence <= said || sequence > applied + 1 + under_way,
+            _ => sequence <= said || sequence > applied + JUMP_MAX + WINDOW,
+        };
+        if in_vain {
+            self.pace.owe(Owed::Answer, at);
+        }
+    }
+
+    /// An L of this user came from `from`. True: it is the live login's, and A is due again.
+    pub fn is_again(&mut self, from: SocketAddrV4, nonce: &[u8], at: Nanos) -> bool {
+        let login = self.bound(at).filter(|login| {
+            let settled = login.from.plus(ANSWER_NS) <= at && at.plus(ANSWER_NS) < login.until;
+            settled && login.address == from && login.event.client_nonce[..] == *nonce
+        });
+        let again = login.is_some();
+        if again {
+            self.pace.owe(Owed::Accepted, at);
+        }
+        again
+    }
+
+    /// Whether a login from `from` with this nonce took effect.
+    pub fn knows(&self, from: SocketAddrV4, nonce: &[u8]) -> bool {
+        let mut logins = self.logins.iter();
+        logins.any(|l| l.address == from && l.event.client_nonce[..] == *nonce)
+    }
+
+    /// Command of the last report in a datagram that brings new ones; `None` when they may have been
+    /// asked for.
+    pub fn last_command(&self, sequence: u64, count: u16, at: Nanos) -> Option<u64> {
+        let live = !self.replays.may_answer(sequence, count, at);
+        live.then(|| self.command_of((sequence + count as u64).saturating_sub(1)))
+    }
+
+    /// J 'S' left for a dead token of this session.
+    pub fn told_dead(&mut self, at: Nanos) {
+        self.pace.told(Owed::Dead, at);
     }
 
     /// A by its table in session.md, without the HMAC.
@@ -386,7 +543,11 @@ impl SessionWatch {
 
     /// What a client must be told in time, judged up to `now`.
     pub fn judge_pace(&mut self, now: Nanos, faults: &mut Faults) {
-        self.pace.until(now, self.slot.0, faults);
+        let who = self.slot.0;
+        self.pace.until(now, who, faults);
+        self.replays.until(now, who, faults);
+        let name = format!("session {who}");
+        self.live.until(now, "a report did not leave", &name, faults);
     }
 
     /// The exchange was away and comes up: silence until now is nobody's fault, but who is bound is
@@ -396,6 +557,9 @@ impl SessionWatch {
         self.rhythm.excuse(now);
         self.replays.up();
         self.pace.up();
+        self.live.up();
+        self.alone.clear();
+        self.answered.clear();
         if self.served {
             self.pace.owe(Owed::End, now);
         } else if self.bound(now).is_some() {
@@ -405,11 +569,16 @@ impl SessionWatch {
     }
 
     /// The gateway received something under this session's name.
-    pub fn asked(&mut self, from: SocketAddrV4, bytes: &[u8]) {
+    pub fn asked(&mut self, from: SocketAddrV4, bytes: &[u8], at: Nanos) {
         if bytes.get(..10) == Some(&self.name[..])
             && let Some((head, _)) = bytes.get(..20).and_then(packet)
         {
-            self.replays.asked(from, &head);
+            let login = self.bound(at).filter(|login| {
+                let settled = login.from.plus(ANSWER_NS) <= at && at.plus(ANSWER_NS) < login.until;
+                settled && login.address == from && login.opens(bytes)
+            });
+            let last = login.filter(|_| self.on_time).map(|_| self.highest);
+            self.replays.asked(from, &head, at, last);
         }
     }
 
@@ -433,6 +602,19 @@ impl SessionWatch {
     /// The client's time in its last login, ns; 0 before the first.
     pub fn last_login_time(&self) -> u64 {
         self.logins.last().map_or(0, |l| l.event.login_time.0)
+    }
+}
+
+impl Login {
+    /// A request of 20 bytes, with a right MAC where there is one.
+    fn opens(&self, bytes: &[u8]) -> bool {
+        match &self.keys {
+            None => bytes.len() == 20,
+            Some(keys) => bytes.split_last_chunk::<8>().is_some_and(|(body, tag)| {
+                let right = session::packet_tag(&keys.client, body).to_be_bytes() == *tag;
+                right && body.len() == 20
+            }),
+        }
     }
 }
 

@@ -14,13 +14,40 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Datagrams of tokens that no login has shown yet are kept up to so many.
 const WAITING_MAX: usize = 4_096;
+/// Whoever sends little sends little within this time.
+const RECENT_NS: u64 = 2_000_000_000;
+
+/// A datagram that was taken from the port under a login's token: address and MAC are right, and it is
+/// whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// When.
+    pub at: Nanos,
+    /// Session.
+    pub slot: SessionSlot,
+    /// Login.
+    pub generation: u32,
+    /// Its head.
+    pub head: Head,
+}
+
+/// What came under one client sequence.
+struct Received {
+    /// First time.
+    at: Nanos,
+    contents: Vec<Box<[u8]>>,
+}
 
 /// One login, as the log shows it.
 struct Binding {
+    slot: SessionSlot,
+    generation: u32,
     address: SocketAddrV4,
     keys: Option<PacketKeys>,
     /// Blocks received under each client sequence.
-    blocks: BTreeMap<u64, Vec<Box<[u8]>>>,
+    blocks: BTreeMap<u64, Received>,
+    /// Blocks received through each time, doubled ones too.
+    arrivals: Vec<(Nanos, u64)>,
     /// Client's next of each logoff received.
     logoffs: Vec<u64>,
     /// When something valid was received, in order.
@@ -43,6 +70,7 @@ pub struct Upstream {
     waiting_count: usize,
     /// Recent datagrams with an L: source and block.
     logins: VecDeque<(SocketAddrV4, Vec<u8>)>,
+    taken: Vec<Taken>,
 }
 
 /// Server nonces handed out, with the address, in the whole run: they are a function of the venue's
@@ -51,6 +79,11 @@ pub struct Upstream {
 pub struct Challenges(VecDeque<(SocketAddrV4, [u8; 16])>);
 
 impl Challenges {
+    /// True when this address was handed this nonce.
+    pub fn knows(&self, address: SocketAddrV4, nonce: &[u8]) -> bool {
+        self.0.iter().any(|c| c.0 == address && c.1[..] == *nonce)
+    }
+
     /// The exchange sent a datagram; an H is noted.
     pub fn sent(&mut self, to: SocketAddrV4, bytes: &[u8]) {
         if let Some((head, blocks)) = packet(bytes)
@@ -69,6 +102,9 @@ impl Upstream {
     /// The gateway received a datagram.
     pub fn received(&mut self, from: SocketAddrV4, bytes: &[u8], at: Nanos) {
         let Some(token) = bytes.get(..10) else { return };
+        if is_request(bytes) {
+            return;
+        }
         if token == b"          " {
             if let Some((_, blocks)) = packet(bytes)
                 && let [block] = blocks[..]
@@ -82,7 +118,7 @@ impl Upstream {
         }
         let token: [u8; 10] = token.try_into().expect("ten bytes");
         if let Some(binding) = self.bindings.get_mut(&token) {
-            binding.take(from, bytes, at);
+            self.taken.extend(binding.take(from, bytes, at));
         } else if self.waiting_count < WAITING_MAX {
             self.waiting_count += 1;
             let datagram = Datagram { from, at, bytes: bytes.into() };
@@ -96,11 +132,13 @@ impl Upstream {
         let address = SocketAddrV4::new(Ipv4Addr::from(login.ip), login.port);
         let keys = (login.flags & 2 != 0)
             .then(|| session::packet_keys(key, &login.client_nonce, &login.server_nonce));
-        let (blocks, logoffs, heard) = Default::default();
-        let mut binding = Binding { address, keys, blocks, logoffs, heard };
+        let (slot, generation) = (login.session, login.generation);
+        let (blocks, arrivals, logoffs, heard) = Default::default();
+        let mut binding =
+            Binding { slot, generation, address, keys, blocks, arrivals, logoffs, heard };
         for datagram in self.waiting.remove(&token).unwrap_or_default() {
             self.waiting_count -= 1;
-            binding.take(datagram.from, &datagram.bytes, datagram.at);
+            self.taken.extend(binding.take(datagram.from, &datagram.bytes, datagram.at));
         }
         self.bindings.insert(token, binding);
         self.tokens.insert((login.session.0, login.generation), token);
@@ -108,6 +146,33 @@ impl Upstream {
 
     fn binding(&self, slot: SessionSlot, generation: u32) -> Option<&Binding> {
         self.bindings.get(self.tokens.get(&(slot.0, generation))?)
+    }
+
+    /// What was taken since the last call, in order of time.
+    pub fn take_taken(&mut self) -> Vec<Taken> {
+        let mut taken = std::mem::take(&mut self.taken);
+        taken.sort_by_key(|t| t.at);
+        taken
+    }
+
+    /// The first of these numbers that had come before `until`, and when, while the client sent few
+    /// enough that nothing of it may be dropped: at most `few` blocks within two seconds.
+    pub fn dropped(
+        &self,
+        (slot, generation): (SessionSlot, u32),
+        numbers: std::ops::Range<u64>,
+        until: Nanos,
+        few: u64,
+    ) -> Option<(u64, Nanos)> {
+        let binding = self.binding(slot, generation)?;
+        let mut came = binding.blocks.range(numbers).filter(|(_, received)| received.at < until);
+        let (&number, received) = came.next()?;
+        let through = |at: Nanos| {
+            let count = binding.arrivals.partition_point(|arrival| arrival.0 <= at);
+            count.checked_sub(1).map_or(0, |last| binding.arrivals[last].1)
+        };
+        let since = Nanos(received.at.0.saturating_sub(RECENT_NS));
+        (through(received.at) - through(since) <= few).then_some((number, received.at))
     }
 
     /// When this login was last heard of, not later than `until`.
@@ -134,6 +199,7 @@ impl Upstream {
                 && block[2] & !3 == 0
                 && block[2] == login.flags
                 && block[4..10] == user.0
+                && granted(block[30..32].try_into().expect("two bytes")) == login.dead_time_ms
                 && block[32..40] == login.login_time.0.to_be_bytes()
                 && block[40..56] == login.client_nonce
                 && block[56..72] == login.server_nonce
@@ -162,7 +228,7 @@ impl Upstream {
         let Some(binding) = self.binding(head.session, head.generation) else {
             return Err(format!("no login has this generation: {head:?}"));
         };
-        let sent = binding.blocks.get(&head.client_seq).map_or(&[][..], |blocks| blocks);
+        let sent = binding.blocks.get(&head.client_seq).map_or(&[][..], |came| &came.contents);
         for block in sent {
             let (well_formed, read) = read(block);
             if read == *body {
@@ -175,35 +241,58 @@ impl Upstream {
 }
 
 impl Binding {
-    fn take(&mut self, from: SocketAddrV4, bytes: &[u8], at: Nanos) {
+    /// Returns what is worth an answer.
+    fn take(&mut self, from: SocketAddrV4, bytes: &[u8], at: Nanos) -> Option<Taken> {
         if from != self.address {
-            return;
+            return None;
         }
         let bytes = match &self.keys {
             None => bytes,
             Some(keys) => {
-                let Some((body, tag)) = bytes.split_last_chunk::<8>() else { return };
+                let (body, tag) = bytes.split_last_chunk::<8>()?;
                 if u64::from_be_bytes(*tag) != session::packet_tag(&keys.client, body) {
-                    return;
+                    return None;
                 }
                 body
             }
         };
         self.heard.push(at);
-        let Some((Head { sequence, count, .. }, blocks)) = packet(bytes) else { return };
+        let (head, blocks) = packet(bytes)?;
+        let Head { sequence, count, .. } = head;
         if count == 0xFFFF && blocks.is_empty() {
             self.logoffs.push(sequence);
         }
-        if sequence == 0 {
-            return;
+        let empty = blocks.is_empty();
+        if empty != matches!(count, 0 | 0xFFFF) || !empty && sequence == 0 {
+            return None;
+        }
+        if !empty {
+            let before = self.arrivals.last().map_or(0, |last| last.1);
+            self.arrivals.push((at, before + blocks.len() as u64));
         }
         for (i, block) in blocks.iter().enumerate() {
-            let Some(number) = sequence.checked_add(i as u64) else { return };
-            let known = self.blocks.entry(number).or_default();
-            if !known.iter().any(|k| **k == **block) {
-                known.push((*block).into());
+            let Some(number) = sequence.checked_add(i as u64) else { break };
+            let known = self.blocks.entry(number).or_insert(Received { at, contents: Vec::new() });
+            if !known.contents.iter().any(|k| **k == **block) {
+                known.contents.push((*block).into());
             }
         }
+        let (slot, generation) = (self.slot, self.generation);
+        Some(Taken { at, slot, generation, head })
+    }
+}
+
+/// A head alone, perhaps with a MAC, that asks for something again.
+fn is_request(bytes: &[u8]) -> bool {
+    let asks = bytes.get(18..20).is_some_and(|count| !matches!(count, [0, 0] | [255, 255]));
+    asks && (bytes.len() == 20 || bytes.len() == 28 && packet(bytes).is_none())
+}
+
+/// Dead time granted for the one wanted, ms (session.md 17).
+fn granted(wanted: [u8; 2]) -> u16 {
+    match u16::from_be_bytes(wanted) {
+        0 => 5_000,
+        wanted => wanted.clamp(1_000, 15_000),
     }
 }
 

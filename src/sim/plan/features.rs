@@ -117,6 +117,8 @@ features! {
     StoredReport "stored-report" 40,
     /// Hostile peers send what they overheard, altered, and noise.
     Hostile "hostile" 40,
+    /// Somebody asks for more to be repaired than he may have, and for what has not left yet.
+    RepairFlood "repair-flood" 30,
 }
 
 /// A set of features.

@@ -81,13 +81,16 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
          durability = \"{durability}\"\nincarnation = \"{}\"\n{open}\ntest_keys = true\n\
          [capacity]\norders_max = {}\nprice_pages_max = {}\nsegment_mib = 1\n\
          hot_segments_max = {}\n[gateway]\nlisten = \"{GATEWAY}\"\nkey = \"{}\"\n\
-         [feed]\ninterface = \"{}\"\na = \"{GROUP_A}\"\nb = \"{GROUP_B}\"\nrepair = \"{REPAIR}\"\n",
+         [feed]\ninterface = \"{}\"\na = \"{GROUP_A}\"\nb = \"{GROUP_B}\"\nrepair = \"{REPAIR}\"\n\
+         repair_bytes_per_second = {}\n",
         incarnation as char,
         plan.orders_max,
         plan.price_pages_max,
         plan.hot_segments_max,
         "5a".repeat(32),
         GATEWAY.ip(),
+        // An eighth of it at once is more than the least that the venue grants.
+        Dice::new(plan.seed, "repair").magnitude(200_000, 10_000_000),
     );
     for thread in &plan.threads {
         let names = thread.iter().map(|&i| format!("\"{}\"", AgentName::ALL[i].text()));
@@ -97,10 +100,12 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
     for symbol in 0..plan.symbols {
         let lot = dice.pick(&[1, 1, 1, 10, 100]);
         let tick = dice.pick(&["0.01", "0.01", "0.05", "0.0001"]);
+        // Near enough, the end of the band is where a market order stops.
+        let price_max = dice.pick(&["200.00", "200.00", "10.40"]);
         let _ = write!(
             text,
             "[[symbol]]\nname = \"SYM{symbol}\"\nlot = {lot}\ntick = \"{tick}\"\n\
-             price_max = \"200.00\"\nprotection = \"1.00\"\n"
+             price_max = \"{price_max}\"\nprotection = \"1.00\"\n"
         );
     }
     for slot in 0..plan.brokers {
@@ -109,9 +114,13 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
         let (cash, shares) = if poor { ("50000.00", 2_000) } else { ("100000000.00", 1_000_000) };
         let limits = match dice.percent(50) && plan.has(Feature::Overdraft) {
             true => {
-                "order_quantity_max = 5000\norder_notional_max = \"100000.00\"\nday_shares_max = 100000\n"
+                let day = dice.pick(&[5_000, 20_000, 100_000]);
+                format!(
+                    "order_quantity_max = 5000\norder_notional_max = \"100000.00\"\n\
+                     day_shares_max = {day}\n"
+                )
             }
-            false => "",
+            false => String::new(),
         };
         let _ = write!(
             text,
