@@ -5,7 +5,7 @@
 
 use super::StartError;
 use super::place::Placement;
-use crate::agent::available_cores;
+use crate::agent::usable_cores;
 use crate::config::Config;
 use crate::host::Live;
 use crate::host::realtime::isolated;
@@ -22,7 +22,8 @@ pub fn host_notes(config: &Config) -> Vec<String> {
             true => format!("/dev/shm has no {mib} MiB free: the hot tier goes to a disk"),
         });
     }
-    notes.extend(Placement::of(config, &available_cores(), &isolated(&Live::host())).notes);
+    let usable = usable_cores(config.threads.iter().filter_map(|thread| thread.cpu));
+    notes.extend(Placement::of(config, &usable, &isolated(&Live::host())).notes);
     notes
 }
 
