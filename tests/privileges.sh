@@ -50,11 +50,13 @@ echo "$threads threads: no capability, no new privileges, filter on"
 for layer in capabilities files system_calls; do
     [ "$(status "sandbox.$layer")" = full ] || fail "status.json: $layer $(status "sandbox.$layer")"
 done
-echo "== its shadow runs, dies and comes back, without a capability"
+echo "== its shadow runs, dies and comes back, without a capability and behind a filter"
 shadow() { [ "$(status snapshot.shadow_pid)" != None ]; }
 wait_for "a shadow" shadow
 first=$(status snapshot.shadow_pid)
 grep -qE '^CapEff:\s0+$' "/proc/$first/status" || fail "the shadow has capabilities"
+confined() { grep -qE '^Seccomp:\s2$' "/proc/$first/status"; }
+wait_for "the shadow's filter" confined
 kill -9 "$first"
 another() { shadow && [ "$(status snapshot.shadow_pid)" != "$first" ]; }
 wait_for "another shadow" another

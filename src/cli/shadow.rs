@@ -5,10 +5,12 @@ use anyhow::Context;
 use clap::Args;
 use rialto::agent::Agent;
 use rialto::clock::{Clock, SystemClock};
+use rialto::config::SandboxWish;
+use rialto::host::sandbox::Sandbox;
 use rialto::shadow::{Shadow, ShadowError};
-use rialto::store::files;
+use rialto::store::{DayView, LogIndex, files};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,6 +62,11 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         .with_target(false)
         .init();
     die_with(a.parent);
+    if a.parent.is_some() {
+        // What it reads comes from the venue, which is in a sandbox too: one may not be the other's
+        // way out. Before it reads more than where the logs lie.
+        confine(&a.dir).with_context(|| format!("{} cannot be shadowed", a.dir.display()))?;
+    }
     let clock = SystemClock::new();
     let every_ns = a.every_seconds * 1_000_000_000;
     let (mut shadow, refused) = Shadow::open(files(), &a.dir, every_ns)
@@ -101,6 +108,17 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     }
     // Told to stop in the middle of a day: whoever keeps it starts another one.
     Ok(ExitCode::from(STOPPED))
+}
+
+/// Gives away whatever takes more than the day's files, as far as the kernel can.
+fn confine(dir: &Path) -> anyhow::Result<()> {
+    let view = DayView::open(dir)?;
+    let hot = view.log(LogIndex::Command).options().hot.as_deref();
+    let dirs: Vec<&Path> = [dir].into_iter().chain(hot).collect();
+    let mut sandbox = Sandbox::new(SandboxWish::Auto, Vec::new());
+    sandbox.before_threads(&dirs)?;
+    sandbox.after_threads()?;
+    Ok(())
 }
 
 /// Gives way to everybody. Not while the next start would have a lot to do: on a host that is busy a

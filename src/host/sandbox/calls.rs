@@ -33,8 +33,10 @@ const ALLOWED: &[c_long] = &[
     SYS_munmap, SYS_mremap, SYS_madvise, SYS_msync, SYS_brk, SYS_mlock, SYS_munlock,
     // Signals and ends.
     SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sigaltstack, SYS_exit, SYS_exit_group,
-    SYS_wait4, SYS_waitid, SYS_getpid, SYS_gettid, SYS_geteuid, SYS_set_robust_list, SYS_rseq,
+    SYS_wait4, SYS_waitid, SYS_getpid, SYS_getppid, SYS_gettid, SYS_geteuid, SYS_set_robust_list, SYS_rseq,
     SYS_sched_getaffinity, SYS_membarrier, SYS_uname,
+    // The shadow gives way; without capabilities nobody takes that back.
+    SYS_setpriority,
 ];
 
 /// Older forms that x86 still has.
