@@ -72,12 +72,14 @@ impl Placement {
         let mut place = |thread: &ThreadConfig| {
             let name = thread_name(thread);
             let alone = thread.cpu.is_some_and(|cpu| isolated.contains(&cpu));
-            let sleeps = thread.idle == Idle::Park;
             let missing = thread.cpu.filter(|cpu| !present.contains(cpu));
+            // Without a CPU of its own none spins: the runner parks it.
+            let put_to_sleep = missing.is_some() && thread.idle == Idle::Spin;
+            let sleeps = thread.idle == Idle::Park || put_to_sleep;
             if let Some(cpu) = missing {
                 notes.push(format!(
                     "{name} is not pinned{}: this process has no CPU {cpu}, but {}",
-                    if sleeps { "" } else { ", and sleeps between its work" },
+                    if put_to_sleep { ", and sleeps between its work" } else { "" },
                     cpus::list(present)
                 ));
             } else if let (Some(cpu), Idle::Spin, false) = (thread.cpu, thread.idle, alone) {
@@ -206,9 +208,11 @@ mod tests {
 
     #[test]
     fn a_cpu_that_is_not_there_is_told_and_needs_no_isolation() {
-        let notes = placed(&TABLES.replace("cpu = 1", "cpu = 4"), "off", &[]).notes;
-        assert_eq!(notes.len(), 1, "{notes:?}");
-        assert!(notes[0].contains("has no CPU 4, but 0-1") && notes[0].contains("sleeps"));
+        for realtime in ["off", "isolated"] {
+            let notes = placed(&TABLES.replace("cpu = 1", "cpu = 4"), realtime, &[]).notes;
+            assert_eq!(notes.len(), 1, "{notes:?}");
+            assert!(notes[0].contains("has no CPU 4, but 0-1") && notes[0].contains("sleeps"));
+        }
     }
 
     #[test]
