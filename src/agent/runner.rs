@@ -300,7 +300,8 @@ impl Runner {
                 last = self.options.clock.now();
                 if let Some(stages) = stages.filter(|_| done > 0) {
                     stages.record(index, last.since(begun));
-                    if index == last_agent {
+                    // One who worked alone had nothing before it that an order waited for.
+                    if index == last_agent && work > done {
                         stages.record_before_last(begun.since(now));
                     }
                 }

@@ -49,7 +49,7 @@ impl Stages {
         &self.cycle
     }
 
-    /// The same to the moment before its last agent, in cycles in which that one worked too: over AF_XDP
+    /// The same to the moment before its last agent, in cycles in which that one worked too, behind another: over AF_XDP
     /// that is the transmitting duty, whose time is the kernel's.
     pub fn before_last(&self) -> &Distribution {
         &self.before_last
