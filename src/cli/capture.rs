@@ -110,14 +110,14 @@ impl Standing {
         Ok(Standing { status, age: written.elapsed().unwrap_or_default() })
     }
 
-    /// `running`, `over`, `stopped` or `ended`.
+    /// `running`, `over`, `stopped`, `ended` or `died` (by its own fault: exit code 1).
     fn state(&self) -> &str {
         self.status["state"].as_str().unwrap_or("unknown")
     }
 
     /// True when the venue says it runs but has not said so for a while.
     fn is_stale(&self) -> bool {
-        self.age > STALE && !matches!(self.state(), "stopped" | "ended")
+        self.age > STALE && !matches!(self.state(), "stopped" | "ended" | "died")
     }
 
     fn stale(&self) -> String {
@@ -135,7 +135,7 @@ impl Standing {
     /// Why a request would be in vain, where that is known beforehand.
     fn refusal(&self) -> Option<&'static str> {
         match self.state() {
-            "stopped" | "ended" => Some("no venue serves here"),
+            "stopped" | "ended" | "died" => Some("no venue serves here"),
             _ if !self.is_stale() && self.is_on().is_none() => Some(
                 "the venue was started without capture: start it again with --pcap DIR, or with a \
                  directory in [capture]",
@@ -189,6 +189,7 @@ mod tests {
             ("running", &Value::Null, 60, None),
             ("stopped", &captures, 0, Some("no venue serves")),
             ("ended", &Value::Null, 60, Some("no venue serves")),
+            ("died", &Value::Null, 60, Some("no venue serves")),
         ] {
             let standing = of(json!({ "state": state, "capture": capture }), seconds);
             let found = standing.refusal();

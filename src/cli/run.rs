@@ -247,7 +247,7 @@ fn serve(
         ended = over && !venue.is_served(linger_ns, clock.now());
     }
     let state = if ended { "ended" } else { "stopped" };
-    let last = status(config, &venue, &scheduling, (&run.sandbox, &run.shadows), state);
+    let mut last = status(config, &venue, &scheduling, (&run.sandbox, &run.shadows), state);
     run.shadows.none();
     let (day, data) = (day_name(&venue), config.data.display());
     let capture = venue.capture();
@@ -261,8 +261,11 @@ fn serve(
             grouped(counters.lacking())
         );
     }
-    let archived = archived?;
+    if archived.is_err() {
+        last["state"] = "died".into();
+    }
     run.alarms.status(write_status(&file, &last));
+    let archived = archived?;
     if ended && !archived {
         anyhow::bail!(
             "day {day} is over, but its archive lacks records, so the next one cannot begin: see \
