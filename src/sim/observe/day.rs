@@ -362,7 +362,7 @@ impl DayWatch {
         match command {
             Command::Message(head, body) => {
                 self.arrived.push((seq, *head));
-                self.judge_window(seq, head, faults);
+                self.judge_window((seq, time), head, faults);
                 self.judge_order(seq, head, made, faults);
                 self.judge_passed_over(seq, head, made, faults);
                 match self.upstream.check_message(head, body) {
@@ -511,12 +511,12 @@ impl DayWatch {
     }
 
     /// A client that does not wait is dropped before it is sequenced.
-    fn judge_window(&mut self, seq: u64, head: &MessageHead, faults: &mut Faults) {
+    fn judge_window(&mut self, (seq, time): (u64, Nanos), head: &MessageHead, faults: &mut Faults) {
         let slot = head.session.0 as usize;
         if !self.clocks_agree || self.bound.get(slot) != Some(&Some(head.generation)) {
             return;
         }
-        if let Some(count) = self.windows[slot].message(head.received, head.client_seq) {
+        if let Some(count) = self.windows[slot].message(time, head.client_seq) {
             let what = format!("command {seq}: {count} under way: {head:?}");
             faults.add("too much is under way", what);
         }

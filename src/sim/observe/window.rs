@@ -1,7 +1,8 @@
 //! Window: how many messages of a session were under way at once (session.md 18).
 //!
-//! Consumes a session's sequenced messages with their time of receipt, and what was applied when;
-//! produces the first one that the gateway had to drop.
+//! Consumes a session's sequenced messages with the time at which they were, and what was applied when;
+//! produces the first one that the gateway had to drop. One that waited for room is let in when there is,
+//! by what was applied then and not when it came.
 
 use crate::types::Nanos;
 use std::collections::VecDeque;
@@ -31,12 +32,12 @@ impl Window {
         }
     }
 
-    /// A message of the log that was received at `received`; call it before its own effect is noted. Returns
-    /// how many were under way with it, when those are too many. What a command of the same time did
-    /// counts as seen by the gateway: it is in doubt.
-    pub fn message(&mut self, received: Nanos, sequence: u64) -> Option<usize> {
-        while let Some(&(time, applied)) = self.applied.front()
-            && time <= received
+    /// A message that was appended at `time`; call it before its own effect is noted. Returns how many were
+    /// under way with it, when those are too many. What a command of the same time did counts as seen by
+    /// the gateway: it is in doubt.
+    pub fn message(&mut self, time: Nanos, sequence: u64) -> Option<usize> {
+        while let Some(&(at, applied)) = self.applied.front()
+            && at <= time
         {
             self.through = self.through.max(applied);
             self.applied.pop_front();
