@@ -3,7 +3,7 @@
 # exchange is killed under flow. Times are those of the brokers: kill to first acknowledgement.
 #
 #   tests/long_day.sh                      2 million commands
-#   LENGTH=30000000 tests/long_day.sh      a long day; takes some minutes and 10 GB of disk
+#   LENGTH=30000000 tests/long_day.sh      a long day; takes two minutes and 10 GB of disk
 #
 # TAIL commands stand behind the newest snapshot: 15 s at 43,000 a second unless told otherwise.
 cd "$(dirname "$0")/.."
