@@ -148,6 +148,17 @@ struct Staged {
     previous: u8,
 }
 
+/// A datagram of a bound session whose shape is good.
+#[derive(Clone, Copy)]
+struct Datagram<'a> {
+    slot: SessionSlot,
+    header: Header,
+    /// All of it but the MAC.
+    bytes: &'a [u8],
+    /// As [`Staged::taken`].
+    taken: u16,
+}
+
 /// How a datagram's turn ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Turn {
@@ -410,29 +421,23 @@ impl<C: Commands> Desk<C> {
                 // At once, where its session's numbers stand in order.
                 let session = &self.sessions[slot.0 as usize];
                 let through = session.pending.through().max(self.board.applied(slot));
-                let mut taken = 0;
+                let mut datagram = Datagram { slot, header, bytes, taken: 0 };
                 if session.last_staged == NO_PREVIOUS
                     && header.sequence <= through.saturating_add(1)
                 {
-                    match self.sequence(slot, header, bytes, 0, now) {
+                    match self.sequence(datagram, now) {
                         Turn::Done => return,
-                        Turn::NoRoom(blocks) => taken = blocks,
+                        Turn::NoRoom(taken) => datagram.taken = taken,
                     }
                 }
-                self.keep(slot, header, bytes, taken, kept);
+                self.keep(datagram, kept);
             }
         }
     }
 
     #[cold]
-    fn keep(
-        &mut self,
-        slot: SessionSlot,
-        header: Header,
-        bytes: &[u8],
-        taken: u16,
-        kept: &mut Kept,
-    ) {
+    fn keep(&mut self, datagram: Datagram<'_>, kept: &mut Kept) {
+        let Datagram { slot, header, bytes, taken } = datagram;
         let index = self.burst.staged.len();
         if index == BURST {
             // A port hands out at most one burst; a datagram more would be its mistake.
@@ -548,7 +553,7 @@ impl<C: Commands> Desk<C> {
             login_time: login.time,
             received: now,
         });
-        if self.commands.put(&command, now, now) {
+        if self.commands.put(&command, now) {
             self.sessions[slot.0 as usize].login_pushed = Some((generation, now));
             self.counters.logins_sequenced.add(1);
         } else {
@@ -613,7 +618,8 @@ impl<C: Commands> Desk<C> {
                 self.counters.dead_tokens.add(1);
             } else {
                 let bytes = &kept[index][..len as usize];
-                if let Turn::NoRoom(taken) = self.sequence(slot, header, bytes, taken, now) {
+                let datagram = Datagram { slot, header, bytes, taken };
+                if let Turn::NoRoom(taken) = self.sequence(datagram, now) {
                     self.burst.staged[index].taken = taken;
                     return false;
                 }
@@ -623,16 +629,10 @@ impl<C: Commands> Desk<C> {
         true
     }
 
-    /// The turn of one datagram of a bound session, of which `taken` blocks are done.
+    /// The turn of one datagram.
     #[inline]
-    fn sequence(
-        &mut self,
-        slot: SessionSlot,
-        header: Header,
-        bytes: &[u8],
-        taken: u16,
-        now: Nanos,
-    ) -> Turn {
+    fn sequence(&mut self, datagram: Datagram<'_>, now: Nanos) -> Turn {
+        let Datagram { slot, header, .. } = datagram;
         let turn = match header.count {
             mold::HEARTBEAT => {
                 self.counters.heartbeats.add(1);
@@ -642,7 +642,7 @@ impl<C: Commands> Desk<C> {
                 Turn::Done
             }
             mold::END_OF_SESSION => self.sequence_logoff(slot, header.sequence, now),
-            _ => self.sequence_messages(slot, header, bytes, taken, now),
+            _ => self.sequence_messages(datagram, now),
         };
         if turn != Turn::Done {
             self.counters.ring_full.add(1);
@@ -673,7 +673,7 @@ impl<C: Commands> Desk<C> {
             return Turn::Done;
         }
         let logoff = Logoff { session: slot, zero: [0; 2], generation, client_next, received };
-        if !self.commands.put(&Command::Logoff(logoff), received, now) {
+        if !self.commands.put(&Command::Logoff(logoff), now) {
             return Turn::NoRoom(0);
         }
         session.logoff_pushed = Some((generation, client_next, received));
@@ -683,14 +683,8 @@ impl<C: Commands> Desk<C> {
 
     /// Number, rate and verdict of the blocks of one datagram; `bytes` were parsed before.
     #[inline]
-    fn sequence_messages(
-        &mut self,
-        slot: SessionSlot,
-        header: Header,
-        bytes: &[u8],
-        taken: u16,
-        now: Nanos,
-    ) -> Turn {
+    fn sequence_messages(&mut self, datagram: Datagram<'_>, now: Nanos) -> Turn {
+        let Datagram { slot, header, bytes, taken } = datagram;
         let count = header.count as u64;
         if self.board.halted() {
             self.counters.halted.add(count - u64::from(taken));
@@ -733,7 +727,7 @@ impl<C: Commands> Desk<C> {
                 client_seq,
                 received,
             };
-            let put = self.commands.put(&Command::Message(head, body), received, now);
+            let put = self.commands.put(&Command::Message(head, body), now);
             debug_assert!(put, "there was room");
             session.pending.push(client_seq);
             self.counters.messages.add(1);

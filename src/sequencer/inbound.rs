@@ -41,8 +41,8 @@ pub trait Commands {
     /// True when the next [`Commands::put`] will not fail.
     fn has_room(&self) -> bool;
 
-    /// Takes one command, received at `received`; false = no room, nothing was taken. O(1).
-    fn put(&mut self, command: &Command<'_>, received: Nanos, now: Nanos) -> bool;
+    /// Takes one command; false = no room, nothing was taken. O(1).
+    fn put(&mut self, command: &Command<'_>, now: Nanos) -> bool;
 
     /// What there is to do behind the gateway's own work; returns how much was done.
     fn proceed(&mut self, _now: Nanos) -> usize {
@@ -59,7 +59,7 @@ impl Commands for Producer {
     }
 
     #[inline]
-    fn put(&mut self, command: &Command<'_>, _received: Nanos, _now: Nanos) -> bool {
+    fn put(&mut self, command: &Command<'_>, _now: Nanos) -> bool {
         let (kind, len) = command.size();
         self.try_push(kind, len, |out: &mut [u8]| command.write(out)).is_ok()
     }
@@ -212,11 +212,14 @@ impl Commands for Inbound {
     }
 
     #[inline]
-    fn put(&mut self, command: &Command<'_>, received: Nanos, now: Nanos) -> bool {
-        let received = matches!(command, Command::Message(..)).then_some(received);
+    fn put(&mut self, command: &Command<'_>, now: Nanos) -> bool {
+        let received = match command {
+            Command::Message(head, _) => Some(head.received),
+            _ => None,
+        };
         let appended = self.log.append(command.size(), received, now, |out| command.write(out));
         if appended.is_err() {
-            // Only of a command at a time asks nobody for room before: logins, logoffs.
+            // A login or logoff: nobody asks for room before those.
             self.log.counters.log_full.add(1);
             return false;
         }
