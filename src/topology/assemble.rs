@@ -109,16 +109,14 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// Takes the agents of one thread; the configuration places each exactly once. Ingress and
-    /// sequencer on one thread are one agent, placed as ingress.
+    /// Takes the agents of one thread; the configuration places each exactly once. A sequencer that
+    /// ingress owns is not among them: ingress is its agent.
     pub fn take(&mut self, names: &[AgentName]) -> Vec<PlacedAgent> {
-        let joined = names.contains(&AgentName::Ingress);
-        let apart = names.iter().filter(|&&name| !(joined && name == AgentName::Sequencer));
         let take = |name: &AgentName| {
-            let at = self.agents.iter().position(|a| a.name == *name);
-            self.agents.remove(at.expect("the configuration places each agent once"))
+            let at = self.agents.iter().position(|a| a.name == *name)?;
+            Some(self.agents.remove(at))
         };
-        apart.map(take).collect()
+        names.iter().filter_map(take).collect()
     }
 }
 
