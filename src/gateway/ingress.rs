@@ -61,7 +61,7 @@ counters! {
         challenges: "H sent",
         refusals: "J sent",
         silences: "valid-nonce L of a silenced address, or L while a login is under way",
-        ring_full: "times that a datagram had to wait for room in the command ring (or log): until then nothing more is received",
+        no_room: "cycles that left datagrams waiting for room in the command ring or log (nothing more is received before), and logins dropped for want of it",
         asks_lost: "asks to egress that found their ring full",
         halted: "blocks, logins and logoffs dropped: the exchange stands halted before a command",
         no_entropy: "logins dropped because the system gave no random numbers",
@@ -86,13 +86,14 @@ const _: () = assert!(BURST < NO_PREVIOUS as usize);
 pub struct Ingress<P: Port, C: Commands = Producer> {
     port: P,
     desk: Desk<C>,
-    kept: Kept,
+    bytes: KeptBytes,
 }
 
-/// Bytes of the datagrams in [`Burst::staged`], by its index.
-type Kept = Box<[[u8; KEPT_BYTES]; BURST]>;
+/// Bytes of the datagrams in [`Burst::kept`], by its index.
+type KeptBytes = Box<[[u8; KEPT_BYTES]; BURST]>;
 
-/// Everything but the port, which is borrowed while it hands out datagrams, and those that are kept.
+/// Everything but the port, which is borrowed while it hands out datagrams, and the bytes of those that are
+/// kept.
 struct Desk<C> {
     commands: C,
     asks: Producer,
@@ -122,21 +123,23 @@ struct Session {
     /// Generation and client's next of the logoff that was sequenced last, and when.
     logoff_pushed: Option<(u32, u64, Nanos)>,
     dead_told: Nanos,
-    /// Index of the session's latest datagram in the burst that is being staged.
-    last_staged: u8,
+    /// Index of the session's latest datagram among those that are kept of the present burst.
+    last_kept: u8,
 }
 
 /// The datagrams of one receive burst that are checked and wait for their turn.
 struct Burst {
     received: Nanos,
-    staged: Vec<Staged>,
-    /// Turn -> index into `staged`: same as arrival, but each session's own ones by sequence.
+    kept: Vec<Kept>,
+    /// Turn -> index into `kept`: same as arrival, but each session's own ones by sequence.
     order: [u8; BURST],
     next: usize,
+    /// One of them found no room: who comes behind it waits too, or would overtake it.
+    full: bool,
 }
 
 #[derive(Clone, Copy)]
-struct Staged {
+struct Kept {
     slot: SessionSlot,
     header: Header,
     /// Login under whose token it came: sequenced under this one or not at all.
@@ -155,7 +158,7 @@ struct Datagram<'a> {
     header: Header,
     /// All of it but the MAC.
     bytes: &'a [u8],
-    /// As [`Staged::taken`].
+    /// As [`Kept::taken`].
     taken: u16,
 }
 
@@ -163,7 +166,7 @@ struct Datagram<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Turn {
     Done,
-    /// There was room for so many blocks of it (as [`Staged::taken`]).
+    /// There was room for so many blocks of it (as [`Kept::taken`]).
     NoRoom(u16),
 }
 
@@ -201,7 +204,7 @@ impl<P: Port, C: Commands> Ingress<P, C> {
             login_pushed: None,
             logoff_pushed: None,
             dead_told: Nanos(0),
-            last_staged: NO_PREVIOUS,
+            last_kept: NO_PREVIOUS,
         });
         let desk = Desk {
             commands,
@@ -214,15 +217,16 @@ impl<P: Port, C: Commands> Ingress<P, C> {
             names: names.into(),
             burst: Burst {
                 received: Nanos(0),
-                staged: Vec::with_capacity(BURST),
+                kept: Vec::with_capacity(BURST),
                 order: [0; BURST],
                 next: 0,
+                full: false,
             },
             replies: Vec::with_capacity(BURST),
             refusals: Refusals::new(),
             counters: Arc::default(),
         };
-        Ingress { port, desk, kept: Box::new([[0; KEPT_BYTES]; BURST]) }
+        Ingress { port, desk, bytes: Box::new([[0; KEPT_BYTES]; BURST]) }
     }
 
     /// Its counters.
@@ -241,7 +245,7 @@ impl<P: Port, C: Commands> Ingress<P, C> {
     }
 
     fn poll(&mut self, now: Nanos) -> usize {
-        let Ingress { port, desk, kept } = self;
+        let Ingress { port, desk, bytes: kept } = self;
         if !desk.burst.is_done() && !desk.sequence_burst(kept, now) {
             return 0; // still no room: the network is not read
         }
@@ -300,14 +304,15 @@ impl<P: Port, C: Commands> Agent for Ingress<P, C> {
 impl Burst {
     #[inline]
     fn is_done(&self) -> bool {
-        self.next == self.staged.len()
+        self.next == self.kept.len()
     }
 
     #[inline]
     fn begin(&mut self, now: Nanos) {
         self.received = now;
-        self.staged.clear();
+        self.kept.clear();
         self.next = 0;
+        self.full = false;
     }
 }
 
@@ -315,7 +320,7 @@ impl<C: Commands> Desk<C> {
     // ----- receiving: address, token, MAC, shape -----
 
     #[inline]
-    fn on_datagram(&mut self, bytes: &[u8], from: SocketAddrV4, now: Nanos, kept: &mut Kept) {
+    fn on_datagram(&mut self, bytes: &[u8], from: SocketAddrV4, now: Nanos, kept: &mut KeptBytes) {
         self.counters.datagrams.add(1);
         let Some(header) = Header::read(bytes) else {
             self.counters.malformed_datagrams.add(1);
@@ -394,7 +399,7 @@ impl<C: Commands> Desk<C> {
         bytes: &[u8],
         from: SocketAddrV4,
         now: Nanos,
-        kept: &mut Kept,
+        kept: &mut KeptBytes,
     ) {
         let Some(bytes) = self.admit(slot, bytes, from) else { return };
         let session = &mut self.sessions[slot.0 as usize];
@@ -422,13 +427,15 @@ impl<C: Commands> Desk<C> {
                 let session = &self.sessions[slot.0 as usize];
                 let through = session.pending.through().max(self.board.applied(slot));
                 let mut datagram = Datagram { slot, header, bytes, taken: 0 };
-                if session.last_staged == NO_PREVIOUS
+                if !self.burst.full
+                    && session.last_kept == NO_PREVIOUS
                     && header.sequence <= through.saturating_add(1)
                 {
                     match self.sequence(datagram, now) {
                         Turn::Done => return,
                         Turn::NoRoom(taken) => datagram.taken = taken,
                     }
+                    self.burst.full = true;
                 }
                 self.keep(datagram, kept);
             }
@@ -436,9 +443,9 @@ impl<C: Commands> Desk<C> {
     }
 
     #[cold]
-    fn keep(&mut self, datagram: Datagram<'_>, kept: &mut Kept) {
+    fn keep(&mut self, datagram: Datagram<'_>, kept: &mut KeptBytes) {
         let Datagram { slot, header, bytes, taken } = datagram;
-        let index = self.burst.staged.len();
+        let index = self.burst.kept.len();
         if index == BURST {
             // A port hands out at most one burst; a datagram more would be its mistake.
             self.counters.malformed_datagrams.add(1);
@@ -448,10 +455,10 @@ impl<C: Commands> Desk<C> {
         self.counters.kept.add(1);
         self.burst.order[index] = index as u8;
         let session = &mut self.sessions[slot.0 as usize];
-        let previous = std::mem::replace(&mut session.last_staged, index as u8);
+        let previous = std::mem::replace(&mut session.last_kept, index as u8);
         let generation = session.binding.generation;
         let len = bytes.len() as u16;
-        self.burst.staged.push(Staged { slot, header, generation, len, taken, previous });
+        self.burst.kept.push(Kept { slot, header, generation, len, taken, previous });
     }
 
     /// A replay request comes under the downstream name, from the bound address only, also after the
@@ -557,7 +564,7 @@ impl<C: Commands> Desk<C> {
             self.sessions[slot.0 as usize].login_pushed = Some((generation, now));
             self.counters.logins_sequenced.add(1);
         } else {
-            self.counters.ring_full.add(1);
+            self.counters.no_room.add(1);
         }
     }
 
@@ -584,20 +591,21 @@ impl<C: Commands> Desk<C> {
     /// Puts each session's datagrams of the burst in order of sequence, in the turns that this
     /// session has; other sessions' turns stay where they arrived.
     fn order_burst(&mut self) {
-        let Burst { staged, order, .. } = &mut self.burst;
-        for index in 0..staged.len() {
-            self.sessions[staged[index].slot.0 as usize].last_staged = NO_PREVIOUS;
+        let Burst { kept, order, .. } = &mut self.burst;
+        for index in 0..kept.len() {
+            self.sessions[kept[index].slot.0 as usize].last_kept = NO_PREVIOUS;
             let mut turn = index;
             // Insertion along the session's own turns. `previous` of a turn never changes: the
             // turn keeps its place, only which datagram takes it does.
             loop {
-                let before = staged[turn].previous;
+                let before = kept[turn].previous;
                 if before == NO_PREVIOUS {
                     break;
                 }
                 let before = before as usize;
                 let (a, b) = (order[before] as usize, order[turn] as usize);
-                if staged[a].header.sequence <= staged[b].header.sequence {
+                // One that has begun is admitted with all its blocks: they count before any other's.
+                if kept[a].taken > 0 || kept[a].header.sequence <= kept[b].header.sequence {
                     break;
                 }
                 order.swap(before, turn);
@@ -607,11 +615,11 @@ impl<C: Commands> Desk<C> {
         }
     }
 
-    /// Sequences what is staged; false when there is no room for all of it.
-    fn sequence_burst(&mut self, kept: &Kept, now: Nanos) -> bool {
+    /// Sequences what is kept; false when there is no room for all of it.
+    fn sequence_burst(&mut self, kept: &KeptBytes, now: Nanos) -> bool {
         while !self.burst.is_done() {
             let index = self.burst.order[self.burst.next] as usize;
-            let Staged { slot, header, generation, len, taken, .. } = self.burst.staged[index];
+            let Kept { slot, header, generation, len, taken, .. } = self.burst.kept[index];
             if generation != self.sessions[slot.0 as usize].binding.generation {
                 // A new login was seen in the same burst: under the new token the old one's numbers
                 // may carry other messages (session.md, Login 4).
@@ -620,7 +628,8 @@ impl<C: Commands> Desk<C> {
                 let bytes = &kept[index][..len as usize];
                 let datagram = Datagram { slot, header, bytes, taken };
                 if let Turn::NoRoom(taken) = self.sequence(datagram, now) {
-                    self.burst.staged[index].taken = taken;
+                    self.burst.kept[index].taken = taken;
+                    self.counters.no_room.add(1);
                     return false;
                 }
             }
@@ -633,7 +642,7 @@ impl<C: Commands> Desk<C> {
     #[inline]
     fn sequence(&mut self, datagram: Datagram<'_>, now: Nanos) -> Turn {
         let Datagram { slot, header, .. } = datagram;
-        let turn = match header.count {
+        match header.count {
             mold::HEARTBEAT => {
                 self.counters.heartbeats.add(1);
                 if header.sequence > self.board.applied(slot).saturating_add(1) {
@@ -643,11 +652,7 @@ impl<C: Commands> Desk<C> {
             }
             mold::END_OF_SESSION => self.sequence_logoff(slot, header.sequence, now),
             _ => self.sequence_messages(datagram, now),
-        };
-        if turn != Turn::Done {
-            self.counters.ring_full.add(1);
         }
-        turn
     }
 
     fn sequence_logoff(&mut self, slot: SessionSlot, client_next: u64, now: Nanos) -> Turn {
@@ -775,3 +780,7 @@ impl<C: Commands> Desk<C> {
 }
 
 const _: () = assert!(BLOCKS_MAX < UNCOMMITTED_MAX);
+
+#[cfg(test)]
+#[path = "ingress_tests.rs"]
+mod tests;

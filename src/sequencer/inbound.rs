@@ -228,8 +228,7 @@ impl Commands for Inbound {
     }
 
     fn proceed(&mut self, now: Nanos) -> usize {
-        self.own = 0;
-        self.duty_cycle(now)
+        std::mem::take(&mut self.own) + self.duty_cycle(now)
     }
 }
 

@@ -146,7 +146,7 @@ fn a_hot_tier_full_to_the_last_byte_stops_the_reading_and_then_goes_on() {
     // taken: too much of his is under way, or the ring is full.
     let stopped = |venue: &Venue| {
         let counters = venue.ingress.counters();
-        counters.ring_full.get() + counters.floods.get() > 0
+        counters.no_room.get() + counters.floods.get() > 0
     };
     let mut last = Vec::new();
     while !stopped(&venue) {

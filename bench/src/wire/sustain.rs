@@ -218,7 +218,7 @@ impl Share {
 fn faults(status: &Value) -> Vec<(String, u64)> {
     const NAMES: [(&str, &[&str]); 4] = [
         ("nic", &["frames_crowded_out", "kick_refusals", "kernel_lost", "frames_refused"]),
-        ("gateway_ingress", &["floods", "ring_full", "throttled_messages", "jumps"]),
+        ("gateway_ingress", &["floods", "no_room", "throttled_messages", "jumps"]),
         ("publisher", &["datagrams_dropped"]),
         ("gateway_egress", &["undecodable"]),
     ];

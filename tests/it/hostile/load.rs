@@ -85,7 +85,7 @@ fn a_full_ring_stops_the_reading_and_loses_nothing() {
         }
         venue.cycle();
     }
-    assert!(counter(&venue, "ring_full") > 0);
+    assert!(counter(&venue, "no_room") > 0);
     assert!(counter(&venue, "messages") <= 1_024);
     venue.sequencing = true;
     venue.settle();
@@ -117,7 +117,7 @@ fn a_datagram_for_which_there_is_no_room_at_once_is_taken_in_parts() {
     assert_eq!(counter(&venue, "messages"), 8);
     venue.sequencing = true;
     venue.settle();
-    assert!(counter(&venue, "ring_full") > 2);
+    assert!(counter(&venue, "no_room") > 2);
     let reports = client.reports();
     let urns: Vec<u32> = reports
         .iter()
