@@ -5,7 +5,7 @@ use rialto::agent::Agent;
 use rialto::clock::{Clock, SystemClock};
 use rialto::host::wire::{INTERFACE, Wire};
 use rialto::net::xdp::{Duties, Nic, NicConfig};
-use rialto::net::{DATAGRAM_BYTES_MAX, Port, XdpPort};
+use rialto::net::{BURST, DATAGRAM_BYTES_MAX, Port, XdpPort};
 use rialto::types::Nanos;
 use std::io::Write;
 use std::net::{SocketAddrV4, UdpSocket};
@@ -102,6 +102,29 @@ fn what_is_told_once_is_read_to_its_end() {
     host.duties.errand.duty_cycle(Nanos(1));
     let looks: Vec<usize> = (0..10).map(|_| received(&mut host.second)).collect();
     assert_eq!(looks.iter().sum::<usize>(), 100, "{looks:?}");
+}
+
+#[test]
+fn frames_and_what_comes_through_the_kernel_are_one_burst_a_look_together() {
+    let Some(mut host) = host() else { return };
+    let (side, ip) = (&host.wire.clients, host.wire.clients.ip);
+    let client = side.run(|| UdpSocket::bind((ip, 0))).unwrap().unwrap();
+    let (neighbour, to) = (host.neighbour(), host.first.local());
+    for sender in [&client, &neighbour] {
+        for _ in 0..100 {
+            sender.send_to(b"order", to).unwrap();
+        }
+    }
+    let clock = SystemClock::new();
+    let until = clock.now().plus(PATIENCE.as_nanos() as u64);
+    while host.duties.counters.frames_received.get() < 100 {
+        host.duties.receive.duty_cycle(Nanos(1));
+        assert!(clock.now() < until, "{}", host.duties.counters.frames_received.get());
+    }
+    host.duties.errand.duty_cycle(Nanos(1));
+    let looks: Vec<usize> = (0..10).map(|_| received(&mut host.first)).collect();
+    assert_eq!(looks.iter().sum::<usize>(), 200, "{looks:?}");
+    assert!(looks.iter().all(|count| *count <= BURST), "{looks:?}");
 }
 
 #[test]

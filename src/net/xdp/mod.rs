@@ -124,6 +124,8 @@ pub struct XdpPort {
     peers: Peers,
     kernel: CapturedPort<UdpPort>,
     kernel_waits: Arc<AtomicBool>,
+    /// The last look found frames.
+    had_frames: bool,
     poll_fd: Option<Arc<OwnedFd>>,
     dropped: u64,
     /// Takes what cannot be sent, so that whoever fills in sees no difference.
@@ -167,6 +169,7 @@ impl XdpPort {
             peers: Peers::Known,
             kernel,
             kernel_waits,
+            had_frames: false,
             poll_fd,
             dropped: 0,
             scratch: Box::new([0; DATAGRAM_BYTES_MAX]),
@@ -201,6 +204,28 @@ impl XdpPort {
         self
     }
 
+    #[inline]
+    fn receive_frames(&mut self, mut on_datagram: impl FnMut(&[u8], SocketAddrV4)) -> usize {
+        let (Some(received), Some(emptied)) = (&mut self.lanes.received, &mut self.lanes.emptied)
+        else {
+            return 0;
+        };
+        let mut count = 0;
+        while count < BURST {
+            let Some(datagram) = received.pop() else { break };
+            count += 1;
+            let at = usize::from(datagram.payload_at);
+            let bytes = self.umem.data(&datagram.frame);
+            let payload = &bytes[at..at + usize::from(datagram.payload_bytes)];
+            if payload.len() <= DATAGRAM_BYTES_MAX {
+                on_datagram(payload, datagram.from);
+            }
+            // Twice as many places as frames: never full.
+            let _ = emptied.push((datagram.frame, datagram.queue));
+        }
+        count
+    }
+
     /// What waits in the kernel's socket; seldom anything.
     #[cold]
     fn receive_through_kernel(&mut self, on_datagram: impl FnMut(&[u8], SocketAddrV4)) -> usize {
@@ -222,29 +247,21 @@ impl Port for XdpPort {
         if let Some(duties) = &mut self.duties {
             duties.0.duty_cycle(crate::types::Nanos(0));
         }
-        let (Some(received), Some(emptied)) = (&mut self.lanes.received, &mut self.lanes.emptied)
-        else {
-            return 0;
-        };
         if let Some(bell) = &self.lanes.bell {
             bell.answer();
         }
-        let mut count = 0;
-        while count < BURST {
-            let Some(datagram) = received.pop() else { break };
-            count += 1;
-            let at = usize::from(datagram.payload_at);
-            let bytes = self.umem.data(&datagram.frame);
-            let payload = &bytes[at..at + usize::from(datagram.payload_bytes)];
-            if payload.len() <= DATAGRAM_BYTES_MAX {
-                on_datagram(payload, datagram.from);
+        // One burst at most: where frames never end, the kernel has every other look.
+        let kernel_waits = self.kernel_waits.load(Ordering::Acquire);
+        if kernel_waits && std::mem::take(&mut self.had_frames) {
+            let count = self.receive_through_kernel(&mut on_datagram);
+            if count > 0 {
+                return count;
             }
-            // Twice as many places as frames: never full.
-            let _ = emptied.push((datagram.frame, datagram.queue));
         }
-        // Also when frames never end: who comes that way must not starve.
-        if self.kernel_waits.load(Ordering::Acquire) {
-            count += self.receive_through_kernel(on_datagram);
+        let count = self.receive_frames(&mut on_datagram);
+        self.had_frames = count > 0;
+        if kernel_waits && count == 0 {
+            return self.receive_through_kernel(on_datagram);
         }
         count
     }
