@@ -28,6 +28,7 @@ pub(super) struct Alarms {
     /// Kicks, and those refused, until the last look.
     kicks: (u64, u64),
     nic: bool,
+    link: bool,
     capture_lacks: bool,
     /// Refused logins told of, and when.
     refusals: (u64, Option<Nanos>),
@@ -43,15 +44,23 @@ impl Alarms {
         }
     }
 
-    /// A NIC that takes nothing: the interface is down or gone, or its queue is stuck.
-    fn kicks(&mut self, counters: &[Arc<dyn CounterSet>]) {
-        let before = self.kicks;
+    /// A NIC that takes nothing (its queue is stuck, or the interface gone), or has no link, which an
+    /// idle venue would not notice.
+    fn nic(&mut self, counters: &[Arc<dyn CounterSet>]) {
+        let (before, mut down) = (self.kicks, false);
         for set in counters.iter().filter(|set| set.agent() == "nic") {
             set.visit(&mut |name, value| match name {
                 "kicks" => self.kicks.0 = value,
                 "kick_refusals" => self.kicks.1 = value,
+                "link_down" => down = value > 0,
                 _ => {}
             });
+        }
+        if begins(&mut self.link, down) {
+            tracing::error!(
+                "the NIC has no link: its interface is down, gone or without a carrier, and nobody hears \
+                 this venue; look at the cable, the switch and `ip link`"
+            );
         }
         // Another day's counters begin anew.
         let kicks = self.kicks.0.saturating_sub(before.0);
@@ -138,7 +147,7 @@ impl Alarms {
         if let Some(line) = self.refusals(&venue.refusals, clock.now()) {
             tracing::warn!("{line}");
         }
-        self.kicks(&venue.counters);
+        self.nic(&venue.counters);
         for agent in unreadable(&venue.counters) {
             if !self.unreadable.contains(&agent) {
                 self.unreadable.push(agent);
@@ -196,13 +205,18 @@ mod tests {
         {
             nic.kicks.set(kicks);
             nic.kick_refusals.set(refused);
-            alarms.kicks(&sets);
+            alarms.nic(&sets);
             assert_eq!(alarms.nic, told, "{kicks} kicks, {refused} refused");
         }
         nic.kicks.set(0);
         nic.kick_refusals.set(0);
-        alarms.kicks(&sets);
+        alarms.nic(&sets);
         assert!(!alarms.nic);
+        for down in [0, 1, 0] {
+            nic.link_down.set(down);
+            alarms.nic(&sets);
+            assert_eq!(alarms.link, down > 0);
+        }
     }
 
     #[test]

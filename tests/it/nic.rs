@@ -128,6 +128,24 @@ fn frames_and_what_comes_through_the_kernel_are_one_burst_a_look_together() {
 }
 
 #[test]
+fn an_idle_nic_without_a_link_says_so() {
+    let Some(mut host) = host() else { return };
+    let set = |to: &str| {
+        let words = ["link", "set", INTERFACE, to];
+        let ip = || std::process::Command::new("ip").args(words).status();
+        assert!(host.wire.clients.run(ip).unwrap().unwrap().success());
+    };
+    let (errand, down) = (&mut host.duties.errand, host.duties.counters.clone());
+    let mut now = Nanos(1);
+    for (to, expected) in [("up", 0), ("down", 1), ("up", 0)] {
+        set(to);
+        now = now.plus(1_000_000_000);
+        errand.duty_cycle(now);
+        assert_eq!(down.link_down.get(), expected, "{to}");
+    }
+}
+
+#[test]
 fn without_its_errand_a_nic_hears_the_kernel_too() {
     let Some(mut host) = host() else { return };
     let neighbour = host.neighbour();

@@ -34,6 +34,10 @@ const NUD_VALID: u16 =
 const DISCARD_PORT: u16 = 9;
 /// `sizeof(struct rtmsg)`, `sizeof(struct ndmsg)`
 const FIXED_BYTES: usize = 12;
+/// `sizeof(struct ifinfomsg)`: the index is its second word, the flags (`linux/if.h`) the third.
+const IFINFOMSG_BYTES: usize = 16;
+/// The driver says that there is a carrier. `linux/if.h`
+const IFF_LOWER_UP: libc::c_int = 1 << 16;
 
 /// The way to a destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +88,20 @@ impl Neighbours {
             .map_err(|error| Error::os("opening a socket for", &interface.name, error))?;
         let cache = Vec::with_capacity(cache_max);
         Ok(Neighbours { netlink, knock, interface: interface.index, cache, cache_max })
+    }
+
+    /// Whether the interface is up and has a carrier; false, too, when it is gone. Two system calls.
+    pub fn link_is_up(&mut self) -> Result<bool> {
+        let mut fixed = [0; IFINFOMSG_BYTES];
+        fixed[4..8].copy_from_slice(&self.interface.to_ne_bytes());
+        let answer = match self.netlink.ask(Request::new(libc::RTM_GETLINK, 0, &fixed)) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(false),
+            answer => answer.map_err(|error| Error::os("asking for", "the link", error))?,
+        };
+        let flags = answer.as_ref().and_then(|answer| answer.body.get(8..)?.first_chunk());
+        let flags = flags.map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+        let wanted = libc::IFF_UP | IFF_LOWER_UP;
+        Ok(flags & wanted == wanted)
     }
 
     /// The Ethernet address that was found for `ip` last. No system call, no allocation; O(log n).

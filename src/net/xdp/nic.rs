@@ -167,6 +167,9 @@ counters! {
         frames_too_long: "frames longer than the interface takes",
         kicks: "system calls to send",
         kick_refusals: "kicks that the kernel refused or the device's queue could not take",
+        wakeups: "system calls to have the driver take empty frames (copy mode asks for none)",
+        wakeup_refusals: "of these, refused",
+        link_down: "1 while the interface is down, gone or without a carrier",
         kernel_lost: "frames that the kernel lost because we had no room (five of XDP_STATISTICS)",
     }
 }
@@ -536,9 +539,12 @@ impl Agent for Receive {
         taken
     }
 
-    /// In the errand's place, when it has no CPU: where every CPU has a thread that spins before
-    /// everybody else, nobody would read what came through the kernel.
     fn housekeeping(&mut self, now: Nanos) {
+        let told = || self.rx.iter().map(Rx::counters);
+        self.counters.wakeups.set(told().map(|rx| rx.wakeups).sum());
+        self.counters.wakeup_refusals.set(told().map(|rx| rx.wakeup_errors).sum());
+        // In the errand's place, when it has no CPU: where every CPU has a thread that spins before
+        // everybody else, nobody would read what came through the kernel.
         if now.since(Nanos(self.shared.looked.load(Ordering::Relaxed))) > ERRAND_LATE_NS {
             tell_ready(self.present.as_fd(), &self.kernel);
         }
@@ -600,8 +606,8 @@ impl Agent for Transmit {
     }
 }
 
-/// What has time: who has which Ethernet address, whether something came through the kernel, and what
-/// the kernel lost. Each costs system calls, which the duties must not make.
+/// What has time: who has which Ethernet address, whether something came through the kernel, whether
+/// there is a link, and what the kernel lost. Each costs system calls, which the duties must not make.
 pub struct Errand {
     shared: Arc<NicShared>,
     neighbours: Neighbours,
@@ -623,6 +629,9 @@ impl Agent for Errand {
         if now >= self.next_refresh {
             self.next_refresh = now.plus(REFRESH_NS);
             self.shared.table.refresh(&mut self.neighbours, false);
+            // Where the kernel does not say, it is not down.
+            let up = self.neighbours.link_is_up().unwrap_or(true);
+            self.counters.link_down.set(u64::from(!up));
         } else if self.shared.table.has_wanted() {
             self.shared.table.refresh(&mut self.neighbours, true);
         }
