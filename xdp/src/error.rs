@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::{Mode, Refusal};
+use crate::Refusal;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -71,14 +71,16 @@ pub enum Error {
         /// Name of the driver, empty when it does not say.
         driver: String,
     },
-    /// The driver cannot receive into our memory without a copy.
+    /// The driver cannot receive into our memory without a copy. Some can with a frame size of 4096
+    /// ([`crate::Config::frame_size`]).
     ZeroCopyUnsupported {
         /// Name of the interface.
         interface: String,
         /// The queue.
         queue: u32,
     },
-    /// Frames of the interface do not fit: into a chunk, or into what its driver takes under XDP.
+    /// Frames of the interface do not fit: into a chunk ([`crate::Config::frame_size`]), or into what its
+    /// driver takes under XDP.
     MtuTooLarge {
         /// Name of the interface.
         interface: String,
@@ -185,11 +187,14 @@ impl fmt::Display for Error {
             ),
             Error::Memlock { bytes, limit: Some(limit) } => write!(
                 f,
-                "a UMEM of {bytes} bytes may not be locked, the limit is {limit}: give the process \
+                "packet memory of {bytes} bytes may not be locked, the limit is {limit}: give the process \
                  CAP_IPC_LOCK, or LimitMEMLOCK=infinity (`ulimit -l unlimited`)"
             ),
             Error::Memlock { bytes, limit: None } => {
-                write!(f, "a UMEM of {bytes} bytes may not be locked: memory is short (`free -m`)")
+                write!(
+                    f,
+                    "packet memory of {bytes} bytes may not be locked: memory is short (`free -m`)"
+                )
             }
             Error::MissingCapability { capability, operation } => write!(
                 f,
@@ -207,20 +212,17 @@ impl fmt::Display for Error {
             Error::NativeUnsupported { interface, driver } => write!(
                 f,
                 "driver {driver:?} of {interface} does not take an XDP program as it is configured \
-                 (no support, too many queues, LRO, MTU): allow mode {}, or `ethtool -L {interface} \
-                 combined 1`, `ethtool -K {interface} lro off`",
-                Mode::Generic
+                 (no support, too many queues, LRO, MTU): `ethtool -L {interface} combined 1`, \
+                 `ethtool -K {interface} lro off`, or allow the generic hook"
             ),
             Error::ZeroCopyUnsupported { interface, queue } => write!(
                 f,
-                "queue {queue} of {interface} has no zero-copy: allow mode {} (some drivers need chunks of \
-                 4096, Config::frame_size)",
-                Mode::NativeCopy
+                "queue {queue} of {interface} has no zero-copy: it takes a driver that has it \
+                 (`ethtool -i {interface}` names this one), or allow copies"
             ),
             Error::MtuTooLarge { interface, mtu, max: Some(max) } => write!(
                 f,
-                "MTU {mtu} of {interface} does not fit into a chunk: ip link set {interface} mtu {max} \
-                 (or larger chunks, Config::frame_size)"
+                "MTU {mtu} of {interface} does not fit into a frame: ip link set {interface} mtu {max}"
             ),
             Error::MtuTooLarge { interface, mtu, max: None } => write!(
                 f,
@@ -267,6 +269,7 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Mode;
 
     #[test]
     fn each_error_says_what_where_and_what_mends_it() {
@@ -292,11 +295,11 @@ mod tests {
             (Error::HugePages { bytes: 5 << 20 }, &["3 huge pages", "vm.nr_hugepages=3"]),
             (
                 Error::NativeUnsupported { interface: interface(), driver: "nic".into() },
-                &["\"nic\"", "eth7", "allow mode generic"],
+                &["\"nic\"", "eth7", "allow the generic hook"],
             ),
             (
                 Error::ZeroCopyUnsupported { interface: interface(), queue: 4 },
-                &["queue 4", "allow mode native-copy"],
+                &["queue 4", "ethtool -i eth7", "allow copies"],
             ),
             (
                 Error::MtuTooLarge { interface: interface(), mtu: 9000, max: Some(1774) },
