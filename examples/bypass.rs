@@ -48,7 +48,7 @@ impl FeedListener for Seen {
     }
 
     fn on_session(&mut self, session: SessionName) {
-        println!("feed session {session}");
+        say!("feed session {session}");
     }
 
     fn on_lost(&mut self, _from: u64, count: u64) {
@@ -133,7 +133,7 @@ fn main() {
         busy_poll: false,
     })
     .unwrap_or_else(|e| fail(&e.to_string()));
-    println!("path {}", nic.path());
+    say!("path {}", nic.path());
     let port = |made: Result<XdpPort, XdpError>| made.unwrap_or_else(|e| fail(&e.to_string()));
     let (buyer_port, seller_port) = (port(nic.bind(at(0))), port(nic.bind(at(1))));
     let request = port(nic.bind(at(2)));
@@ -193,7 +193,7 @@ fn main() {
     round_trips.sort_unstable();
     let us =
         |part: usize| round_trips.get(round_trips.len() * part / 100).map_or(0, |ns| ns / 1_000);
-    println!(
+    say!(
         "{pairs} pairs: {} executions reported, {} on the feed, {} refused; feed: repaired {}, lost {}; \
          pair p50 {} us, p99 {} us",
         engine.executions - executions,

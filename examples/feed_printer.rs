@@ -7,6 +7,10 @@
 //! Arguments: line A, line B, address of the own interface, repair server; without any, those of
 //! `rialto.toml`.
 
+mod common;
+
+use common::say;
+use rialto::broker::Decimal;
 use rialto::clock::{Clock, SystemClock};
 use rialto::subscriber::{
     Bbo, BookMirror, Execution, FeedAddresses, FeedHandler, FeedListener, FeedOptions,
@@ -29,8 +33,8 @@ struct Prices;
 impl FeedListener for Printer {
     fn on_message(&mut self, sequence: u64, payload: &[u8], end_of_packet: bool) {
         match Message::decode(payload) {
-            Ok(message) => println!("{sequence}: {message:?}"),
-            Err(error) => println!("{sequence}: {error:?}"),
+            Ok(message) => say!("{sequence:>9}  {}", line(&message)),
+            Err(error) => say!("{sequence:>9}  not a message of this feed: {error:?}"),
         }
         if let Err(error) = self.books.apply(payload, end_of_packet, &mut Prices) {
             eprintln!("the books are wrong from here on: {error}");
@@ -38,7 +42,7 @@ impl FeedListener for Printer {
     }
 
     fn on_session(&mut self, session: SessionName) {
-        println!("session {session}");
+        say!("session {session}");
         self.books.clear();
     }
 
@@ -47,21 +51,55 @@ impl FeedListener for Printer {
     }
 
     fn on_end(&mut self, next: u64) {
-        println!("end of session after message {}, books {:016x}", next - 1, self.books.digest());
+        say!("end of session after message {}, books {:016x}", next - 1, self.books.digest());
     }
 }
 
 impl MirrorListener for Prices {
     fn on_execution(&mut self, e: &Execution) {
-        println!("  trade of symbol {}: {} at {}", e.locate.0, e.quantity.0, e.price.0);
+        say!("           trade of symbol {}: {} at {}", e.locate.0, e.quantity.0, decimal(e.price));
     }
 
     fn on_bbo(&mut self, locate: Locate, bbo: &Bbo, _timestamp: u64) {
         let show = |top: Option<Top>| match top {
-            Some(top) => format!("{} x {}", top.price.0, top.quantity),
+            Some(top) => format!("{} for {}", top.quantity, decimal(top.price)),
             None => "-".to_string(),
         };
-        println!("  symbol {}: bid {}, offer {}", locate.0, show(bbo.bid), show(bbo.ask));
+        say!("           symbol {}: bid {}, offer {}", locate.0, show(bbo.bid), show(bbo.ask));
+    }
+}
+
+fn decimal(price: Price) -> Decimal {
+    Decimal(u64::from(price.0))
+}
+
+/// A message in words (`rialto::wire::itch` has every field).
+fn line(message: &Message) -> String {
+    match message {
+        Message::System(m) => format!("system event {}", char::from(m.code)),
+        Message::Directory(m) => format!("symbol {} is {}", m.prefix.locate.0, m.symbol),
+        Message::TradingAction(m) => format!("{} is in state {}", m.symbol, char::from(m.state)),
+        Message::Add(m) => format!(
+            "{} {} {} at {}, order {}",
+            if m.side == Side::Buy { "buy" } else { "sell" },
+            m.quantity.0,
+            m.symbol,
+            decimal(m.price),
+            m.order_ref.0
+        ),
+        Message::Executed(m) => format!("order {} executed: {}", m.order_ref.0, m.quantity.0),
+        Message::ExecutedAt(m) => {
+            format!("order {} executed: {} at {}", m.order_ref.0, m.quantity.0, decimal(m.price))
+        }
+        Message::Canceled(m) => format!("order {} less {}", m.order_ref.0, m.quantity.0),
+        Message::Deleted(m) => format!("order {} gone", m.order_ref.0),
+        Message::Replaced(m) => format!(
+            "order {} is now {}: {} at {}",
+            m.old_ref.0,
+            m.order_ref.0,
+            m.quantity.0,
+            decimal(m.price)
+        ),
     }
 }
 
@@ -93,7 +131,7 @@ fn addresses(arguments: &[String]) -> Result<FeedAddresses, String> {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|word| word == "--help" || word == "-h") {
-        println!("{USAGE}");
+        say!("{USAGE}");
         return ExitCode::SUCCESS;
     }
     match addresses(&arguments).and_then(|addresses| follow(&addresses)) {
@@ -116,6 +154,7 @@ fn follow(addresses: &FeedAddresses) -> Result<(), String> {
             std::thread::yield_now();
         }
     }
-    println!("{:?}", handler.counters());
+    let told = handler.counters();
+    say!("{} messages, {} repaired, {} lost", told.messages, told.repaired, told.lost);
     Ok(())
 }

@@ -86,10 +86,10 @@ fn main() {
                 BrokerEvent::Report { report, .. } => match own.apply(&report) {
                     Some(Change::Executed { .. }) => {
                         let position = own.position(settings.symbol);
-                        println!("{}; position {}", Words(&report), position.net());
+                        say!("{}; position {}", Words(&report), position.net());
                     }
                     Some(Change::Rejected { urn, .. }) => {
-                        println!("{}", Words(&report));
+                        say!("{}", Words(&report));
                         refused = Some(urn);
                     }
                     _ => {}

@@ -98,9 +98,9 @@ fn main() {
             tell(&event);
             match event {
                 BrokerEvent::Report { report, .. } => match own.apply(&report) {
-                    Some(Change::Executed { .. }) => println!("{}", Words(&report)),
+                    Some(Change::Executed { .. }) => say!("{}", Words(&report)),
                     Some(Change::Rejected { .. }) => {
-                        println!("{}", Words(&report));
+                        say!("{}", Words(&report));
                         rejected = true;
                     }
                     _ => {}
@@ -181,17 +181,17 @@ fn report(
 ) {
     let p = own.position(parent.symbol);
     let (done, cash) = (p.bought + p.sold, p.paid + p.received);
-    println!("{done} of {} {} done", parent.quantity, parent.symbol);
+    say!("{done} of {} {} done", parent.quantity, parent.symbol);
     if done > 0 {
-        println!("average price        {}", Decimal(average(cash, done)));
+        say!("average price        {}", Decimal(average(cash, done)));
     }
     if let (Some(bid), Some(ask)) = arrival {
         let middle = (bid.0 as u64 + ask.0 as u64) / 2;
-        println!("middle when it began {}", Decimal(middle));
+        say!("middle when it began {}", Decimal(middle));
     }
     let trades = market.trades();
     if trades.shares > 0 {
-        println!("market's average     {}", Decimal(average(trades.cash, trades.shares)));
-        println!("share of its volume  {} %", done * 100 / trades.shares.max(done).max(1));
+        say!("market's average     {}", Decimal(average(trades.cash, trades.shares)));
+        say!("share of its volume  {} %", done * 100 / trades.shares.max(done).max(1));
     }
 }

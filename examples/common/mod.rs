@@ -7,8 +7,22 @@ use rialto::subscriber::{
     BookMirror, Execution, FeedAddresses, FeedHandler, FeedListener, FeedOptions, MirrorListener,
 };
 use rialto::types::*;
+use std::io::Write;
 use std::net::SocketAddrV4;
 use std::process::exit;
+
+/// `println!` for somebody who may stop reading (`| head`): then the program ends.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::common::print_line(format_args!($($text)*)) };
+}
+pub(crate) use say;
+
+/// See the macro.
+pub fn print_line(line: std::fmt::Arguments<'_>) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        exit(0)
+    }
+}
 
 /// Prints what is wrong and how to do it right, and ends.
 pub fn fail(what: &str) -> ! {
@@ -107,12 +121,12 @@ pub fn connect(config: BrokerConfig) -> Broker<UdpPort> {
 /// Tells of the session itself; ends the program when another login took over.
 pub fn tell(event: &BrokerEvent) {
     match event {
-        BrokerEvent::LoggedIn(l) => println!("logged in at {} as {}", l.gateway, l.name),
-        BrokerEvent::Refused { why, .. } => println!("login refused: {}", refusal_text(*why)),
+        BrokerEvent::LoggedIn(l) => say!("logged in at {} as {}", l.gateway, l.name),
+        BrokerEvent::Refused { why, .. } => say!("login refused: {}", refusal_text(*why)),
         BrokerEvent::Disconnected(Gone::Displaced) => fail("another login of this user took over"),
-        BrokerEvent::Disconnected(gone) => println!("disconnected ({gone:?}), logging in again"),
+        BrokerEvent::Disconnected(gone) => say!("disconnected ({gone:?}), logging in again"),
         BrokerEvent::EndOfDay => {
-            println!("the day is over");
+            say!("the day is over");
             exit(0)
         }
         _ => {}
@@ -174,7 +188,7 @@ impl Market {
             repair: vec![options.get("repair", "127.0.0.1:9103", address)],
         };
         let feed = FeedHandler::join(&addresses, FeedOptions::default())
-            .map_err(|error| println!("no market data: {error}"))
+            .map_err(|error| say!("no market data: {error}"))
             .ok();
         let trades = Trades { symbol, locate: None, last: None, shares: 0, cash: 0 };
         Market { feed, books: BookMirror::new(0), trades }
