@@ -271,7 +271,7 @@ fn read_capacity(table: Table, faults: &mut Faults) -> Option<Capacity> {
     let pages = s.number("price_pages_max", Some(64), 4..=60_000, "pages of 512 ticks per symbol");
     let segment = s.number("segment_mib", Some(64), 1..=4_096, "MiB per log segment");
     let hot = s.number("hot_segments_max", Some(16), 3..=4_096, "segments per log");
-    let day = s.number("orders_per_day", Some(1_000_000_000), 1..=1 << 40, "orders");
+    let day = s.number("orders_per_day", Some(10_000_000), 1..=1 << 40, "messages");
     s.finish(faults);
     Some(Capacity {
         tables: Capacities { orders_max: orders? as u32, price_pages_max: pages? as u32 },
