@@ -148,6 +148,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
             failure: None,
             contradiction: None,
         },
+        from: options.from,
         started: None,
         drawn: Nanos(0),
         run_ns: a.seconds.map_or(u64::MAX, |s| s.saturating_mul(1_000_000_000)),
@@ -225,6 +226,8 @@ fn join(
 struct Outcome {
     counters: FeedCounters,
     session: Option<SessionName>,
+    /// First message wanted; 0 = from now on.
+    from: u64,
     next: u64,
     missing: u64,
     ended: bool,
@@ -289,6 +292,13 @@ impl Outcome {
         if c.malformed + c.foreign > 0 {
             let _ = write!(text, "; dropped: malformed {}, foreign {}", c.malformed, c.foreign);
         }
+        if c.messages == 0 && self.session.is_none() {
+            text.push_str(
+                "\nnothing was heard of it: does the venue run, and do its groups reach this interface?",
+            );
+        } else if c.messages == 0 && self.missing == 0 && self.from > 0 {
+            let _ = write!(text, "\nit has not come to message {} yet", grouped(self.from));
+        }
         if let Some(digest) = self.digest {
             let orders = grouped(self.open_orders as u64);
             let _ = write!(text, "\nbooks: {orders} open orders, digest {digest:016x}");
@@ -304,6 +314,7 @@ impl Outcome {
 struct Follower {
     handler: FeedHandler<TestPort>,
     view: View,
+    from: u64,
     started: Option<Nanos>,
     drawn: Nanos,
     run_ns: u64,
@@ -355,6 +366,7 @@ impl Drop for Follower {
         *outcome = Outcome {
             counters: FeedCounters { messages: view.told, ..self.handler.counters() },
             session: self.handler.session(),
+            from: self.from,
             next: self.handler.next(),
             missing: self.handler.missing(),
             ended: self.handler.finished(),
@@ -596,4 +608,24 @@ fn line(sequence: u64, payload: &[u8]) -> String {
         ),
     };
     format!("{sequence:>9} {} {tracking:>5} {:>3} {body}", time_of_day(timestamp), locate.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sees_no_message_is_told_why() {
+        let session = SessionName::new("RIALTOA318");
+        for (session, from, missing, why) in [
+            (None, 0, 0, Some("nothing was heard")),
+            (session, 900, 0, Some("not come to message 900")),
+            (session, 900, 5, None),
+            (session, 0, 0, None),
+        ] {
+            let text = Outcome { session, from, missing, ..Outcome::default() }.text();
+            assert_eq!(text.lines().nth(2).is_some(), why.is_some(), "{text}");
+            assert!(text.contains(why.unwrap_or("")), "{text}");
+        }
+    }
 }
