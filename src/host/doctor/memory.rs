@@ -164,21 +164,21 @@ fn capabilities(host: &Host) -> Row {
     if let Err(reason) = &host.machine.capabilities {
         return ask.none(reason);
     }
-    // LimitRTPRIO does as well as CAP_SYS_NICE, which its lack alone does not tell: a warning.
-    if path == PathWish::Udp {
-        let may = host.machine.has(Capability::SysNice) == Some(true);
-        return ask.warn_unless(may, "CAP_SYS_NICE, for [[thread]] priority");
-    }
-    let lacks: Vec<String> = Capability::ALL
+    let needed = |which| match which {
+        Capability::SysNice => priority,
+        _ => path != PathWish::Udp,
+    };
+    let lacks: Vec<&str> = Capability::ALL
         .iter()
-        .filter(|(which, _)| priority || *which != Capability::SysNice)
-        .filter(|(which, _)| host.machine.has(*which) != Some(true))
-        .map(|(_, name)| name.to_string())
+        .filter(|(which, _)| needed(*which) && host.machine.has(*which) != Some(true))
+        .map(|(_, name)| *name)
         .collect();
-    match (lacks.is_empty(), host.needs.path) {
+    // LimitRTPRIO does as well as CAP_SYS_NICE, which the lack of that does not tell.
+    let bearable = path.allows_udp() || lacks == ["CAP_SYS_NICE"];
+    match (lacks.is_empty(), bearable) {
         (true, _) => ask.ok("all of them"),
-        (false, PathWish::Auto) => ask.warn(format!("without {}", lacks.join(", "))),
-        (false, _) => ask.fail(format!("without {}", lacks.join(", "))),
+        (false, true) => ask.warn(format!("without {}", lacks.join(", "))),
+        (false, false) => ask.fail(format!("without {}", lacks.join(", "))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Config;
-use crate::host::machine::{ClockState, Room};
+use crate::host::machine::{Capability, ClockState, Room};
 use crate::host::{HostOptions, Live};
 use crate::net::xdp::PathWish;
 use std::path::{Path, PathBuf};
@@ -348,6 +348,24 @@ fn over_sockets_locks_and_priorities_are_looked_at_where_they_are_asked_for() {
         assert_eq!(row(&report, row_name).state, state, "{row_name}");
         let report = examine(&Live::under(dir.path()), &good_machine(), needs, 0);
         assert!(matches!(row(&report, row_name).state, State::Ok | State::NotApplicable));
+    }
+}
+
+#[test]
+fn a_priority_without_cap_sys_nice_warns_on_every_path() {
+    let dir = tempfile::tempdir().unwrap();
+    plant(dir.path(), TUNED);
+    let all = good_machine().capabilities.unwrap();
+    let machine =
+        Machine { capabilities: Ok(all & !(1 << Capability::SysNice as u64)), ..good_machine() };
+    for path in [PathWish::Udp, PathWish::AfXdp] {
+        for (has_priority, warns) in [(true, true), (false, false)] {
+            let needs = Needs { has_priority, ..needs(path) };
+            let report = examine(&Live::under(dir.path()), &machine, &needs, 0);
+            let row = row(&report, "capabilities");
+            assert_eq!(row.state == State::Warn, warns, "{path} {}", row.seen);
+            assert_eq!(row.seen.contains("without CAP_SYS_NICE"), warns, "{path} {}", row.seen);
+        }
     }
 }
 
