@@ -10,7 +10,7 @@ pub mod ladder;
 use crate::agent::Agent;
 use crate::board::{EngineStatus, SessionBoard};
 use crate::counters::counters;
-use crate::exchange::command::{COMMAND_BYTES_MAX, Command, Mode, Phase, SessionDown};
+use crate::exchange::command::{Command, Mode, Phase, SessionDown};
 use crate::planted::{self, Bug};
 use crate::ring::Producer;
 use crate::store::{Control, LogIndex};
@@ -122,10 +122,8 @@ impl Timer {
     }
 
     fn push(&mut self, command: &Command) -> bool {
-        let mut bytes = [0; COMMAND_BYTES_MAX];
-        let (kind, len) = command.encode(&mut bytes);
-        let pushed =
-            self.commands.try_push(kind, len, |out| out.copy_from_slice(&bytes[..len])).is_ok();
+        let (kind, len) = command.size();
+        let pushed = self.commands.try_push(kind, len, |out| command.write(out)).is_ok();
         if !pushed {
             self.counters.ring_full.add(1);
         }

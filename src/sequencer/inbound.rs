@@ -55,7 +55,7 @@ impl Commands for Producer {
 
     #[inline]
     fn has_room(&self) -> bool {
-        self.free() > 0
+        Producer::has_room(self)
     }
 
     #[inline]
