@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use super::park::{Parking, ask_for_sharp_timers};
+use super::park::{Parking, set_timer_slack};
 use super::{Agent, Gate, IdleStrategy, Scheduling, Stages, schedule, scheduled};
 use crate::clock::{Clock, SystemClock};
 use crate::types::Nanos;
@@ -221,7 +221,7 @@ impl Runner {
             self.options.idle = IdleStrategy::PARK;
         }
         if matches!(self.options.idle, IdleStrategy::Park { .. }) {
-            ask_for_sharp_timers();
+            set_timer_slack(self.options.park_ns_max);
         }
         // What came of it is looked at; a refusal is the operator's to hear, not a reason to stop.
         let _ = schedule(self.options.scheduling);
