@@ -135,7 +135,7 @@ impl<P: Port> Retransmitter<P> {
         Ok(Retransmitter {
             config,
             port,
-            follower: log.reader()?,
+            follower: log.reader()?.trusted(),
             server: log.reader()?,
             index: FeedIndex::default(),
             released,

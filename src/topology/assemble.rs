@@ -282,7 +282,7 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     let mut replayer = Replayer::new(
         &gateway_config,
         replayer_port,
-        event_log.reader()?,
+        event_log.reader()?.trusted(),
         event_log.reader()?,
         replays,
         board.clone(),
