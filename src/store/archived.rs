@@ -9,20 +9,18 @@ use super::record::{HEADER_BYTES, KIND_PAD};
 use super::recovery::source;
 use super::segment::{Segment, file_name};
 use super::target::Target;
-use super::{Control, Damage, Log, LogIndex, Mark, StorageFile, StoreError};
+use super::{ArchiverOptions, Control, Damage, Log, LogIndex, Mark, StorageFile, StoreError};
 use crate::planted::{self, Bug};
 use crate::types::{Nanos, Seq};
 use std::io;
 use std::sync::Arc;
 
-/// A group of this size is written at once: 64 to 256 KiB cost hardly more than 4 KiB (fdatasync
-/// p50 213 us at 4 KiB, 244 us at 64 KiB on a virtual disk).
-const GROUP_BYTES: u64 = 256 << 10;
-/// A group is not longer than this (but always one record): 605 us at 1 MiB, and six times the
-/// throughput of 64 KiB when the archiver has to catch up. Events get fewer turns, so longer ones.
+/// A group of this size is written at once, and none is longer (but always one record): fdatasync takes
+/// 213 us at 4 KiB, 244 us at 64 KiB, 605 us at 1 MiB (p50 on a virtual disk). Events get fewer turns,
+/// so longer ones.
 const GROUP_BYTES_MAX: [usize; 2] = [1 << 20, 4 << 20];
-/// Nobody waits for events on disk, and their fdatasync would delay the commands'.
-const EVENT_GROUP_WAIT_NS: u64 = 2_000_000;
+/// So is a group that fills this share of the hot tier: its room is for slow disks, not for waiting.
+const GROUP_SHARE: u64 = 8;
 
 /// What makes a group durable; tests put in others.
 pub(super) type SyncCall = fn(&dyn StorageFile) -> io::Result<()>;
@@ -36,7 +34,9 @@ pub(super) struct ArchivedLog {
     pub(super) waits: bool,
     pub(super) confirmed_at: Nanos,
     pub(super) sync: SyncCall,
+    /// A group is written when its first record has waited so long, or when it has so many bytes.
     group_wait_ns: u64,
+    group_bytes: u64,
     seq: u64,
     source: Option<Arc<Segment>>,
     target: Option<Target>,
@@ -71,16 +71,23 @@ pub(super) enum Failure {
 
 impl ArchivedLog {
     /// Continues where the confirmed file says; `None` without an archive.
-    pub(super) fn open(log: &Log, group_wait_ns: u64) -> Result<Option<ArchivedLog>, StoreError> {
+    pub(super) fn open(
+        log: &Log,
+        control: &Control,
+        waits: &ArchiverOptions,
+    ) -> Result<Option<ArchivedLog>, StoreError> {
         let Some(dir) = &log.options.archive else { return Ok(None) };
         let confirmed = ConfirmedFile::open(&*log.options.storage, dir, log.options.log)?;
         let state = *confirmed.state();
+        let hot_bytes = control.backlog(log.options.log).hot_bytes;
         Ok(Some(ArchivedLog {
             log: log.clone(),
             group_wait_ns: match log.options.log {
-                LogIndex::Command => group_wait_ns,
-                LogIndex::Event => group_wait_ns.max(EVENT_GROUP_WAIT_NS),
+                LogIndex::Command => waits.command_wait_ns,
+                LogIndex::Event => waits.event_wait_ns,
             },
+            group_bytes: (hot_bytes / GROUP_SHARE)
+                .min(GROUP_BYTES_MAX[log.options.log as usize] as u64),
             position: log.options.normal(state.position),
             seq: state.seq,
             source: None,
@@ -96,13 +103,18 @@ impl ArchivedLog {
         }))
     }
 
-    /// True when a group up to `target` is worth its fdatasync now.
-    pub(super) fn due(&mut self, target: u64, now: Nanos) -> bool {
+    /// True when a group up to `target` is worth its fdatasync now; `wanted`: somebody waits for it.
+    pub(super) fn due(&mut self, target: u64, wanted: bool, now: Nanos) -> bool {
         if target <= self.position || now < self.retry_at {
             return false;
         }
         let since = *self.pending_since.get_or_insert(now);
-        target - self.position >= GROUP_BYTES || now.since(since) >= self.group_wait_ns
+        wanted || self.is_group(target) || now.since(since) >= self.group_wait_ns
+    }
+
+    /// True when there is so much up to `target` that a group does not wait for more.
+    pub(super) fn is_group(&self, target: u64) -> bool {
+        target.saturating_sub(self.position) >= self.group_bytes
     }
 
     /// Writes and syncs the next group, at most up to `target`, and moves the archived mark;
@@ -240,6 +252,12 @@ impl ArchivedLog {
     /// True when the confirmed file says less than the archive has.
     pub(super) fn is_ahead(&self) -> bool {
         self.position != self.confirmed.state().position && self.seq > 0
+    }
+
+    /// True when a confirmed file of now would let go of a hot segment.
+    pub(super) fn would_free_segment(&self) -> bool {
+        let segment = |position| self.log.options.split(position).0;
+        segment(self.position) > segment(self.confirmed.state().position)
     }
 
     /// Says durably what is archived.

@@ -20,9 +20,6 @@ use crate::agent::Agent;
 use crate::types::Nanos;
 use std::sync::Arc;
 
-/// The confirmed file follows the archived mark this often, or later when commands wait. Between, a
-/// crash of the machine finds records on disk for which only the group marks vouch.
-const CONFIRM_INTERVAL_NS: u64 = 5_000_000;
 /// Command groups in a row while something else waits.
 const COMMANDS_IN_A_ROW: u32 = 4;
 /// After a failure that may pass (disk full) tried again this much later.
@@ -31,18 +28,34 @@ const RETRY_NS: u64 = 100_000_000;
 /// How the archiver groups writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ArchiverOptions {
-    /// Time to wait for more bytes before a group is written; 0 = at once. Nanoseconds.
-    pub group_wait_ns: u64,
+    /// Longest wait of a command for more commands, before its group is written. Nanoseconds.
+    pub command_wait_ns: u64,
+    /// The same of an event. Nobody waits for events on disk: they are made again from the commands.
+    pub event_wait_ns: u64,
+    /// The confirmed file follows the archived mark this often, or later when commands wait. Between, a
+    /// crash of the machine finds records on disk for which only the group marks vouch. Nanoseconds.
+    pub confirm_wait_ns: u64,
 }
 
 impl ArchiverOptions {
-    /// 1 ms under `Memory`, at once under `Disk`, where orders wait for it.
+    /// Waits for nothing: everything written is archived as fast as the disk takes it.
+    pub const AT_ONCE: ArchiverOptions = ArchiverOptions {
+        command_wait_ns: 0,
+        event_wait_ns: 2_000_000,
+        confirm_wait_ns: 5_000_000,
+    };
+
+    /// `AT_ONCE` under `Disk`, where orders wait for it. Under `Memory` as few syncs as the promise
+    /// allows: each costs interrupts and wake-ups of threads, on CPUs that a small host shares with the
+    /// order path. A group that has grown large goes before its time, so that the hot tier never waits.
     pub fn for_policy(policy: CommitPolicy) -> ArchiverOptions {
-        ArchiverOptions {
-            group_wait_ns: match policy {
-                CommitPolicy::Memory => 1_000_000,
-                CommitPolicy::Disk => 0,
+        match policy {
+            CommitPolicy::Memory => ArchiverOptions {
+                command_wait_ns: 20_000_000,
+                event_wait_ns: 50_000_000,
+                confirm_wait_ns: 100_000_000,
             },
+            CommitPolicy::Disk => ArchiverOptions::AT_ONCE,
         }
     }
 }
@@ -53,9 +66,11 @@ pub struct Archiver {
     /// Command log, event log; none without an archive.
     logs: Vec<ArchivedLog>,
     preparer: Option<Preparer>,
-    /// What the event log may be archived to once the commands are archived to the second: events
-    /// never outrun the commands that explain them.
-    events_after: Option<(u64, u64)>,
+    confirm_wait_ns: u64,
+    /// Where the event log may be archived to: events never outrun the commands that explain them.
+    explained: u64,
+    /// Where it may be archived to once the commands are archived to the second.
+    explained_next: Option<(u64, u64)>,
     commands_in_a_row: u32,
     /// Which of the things nobody waits for is looked at first.
     turn: usize,
@@ -82,14 +97,16 @@ impl Archiver {
     ) -> Result<Archiver, StoreError> {
         let mut archived = Vec::new();
         for log in logs {
-            archived.extend(ArchivedLog::open(log, options.group_wait_ns)?);
+            archived.extend(ArchivedLog::open(log, &control, &options)?);
         }
         let preparer = Some(Preparer::new(Arc::clone(&control), logs)?);
         Ok(Archiver {
             control,
             logs: archived,
             preparer,
-            events_after: None,
+            confirm_wait_ns: options.confirm_wait_ns,
+            explained: 0,
+            explained_next: None,
             commands_in_a_row: 0,
             turn: 0,
             #[cfg(test)]
@@ -189,14 +206,14 @@ impl Archiver {
         if self.logs.len() < 2 || self.control.archive_failed().is_some() {
             return 0;
         }
-        if self.events_after.is_none() {
-            // Events first: the commands read afterwards include the ones that made them.
-            let events = self.control.written(LogIndex::Event).position;
-            let commands = self.control.written(LogIndex::Command).position;
-            self.events_after = Some((events, commands));
-        }
+        self.explain();
+        let hurried = self.is_hurried();
         let commands = self.control.written(LogIndex::Command).position;
-        let waiting = self.logs[0].due(commands, now);
+        let events = self.control.written(LogIndex::Event).position;
+        let [command_log, event_log] = &mut self.logs[..] else { return 0 };
+        // Events that have grown to a group wait for the commands that explain them.
+        let wanted = event_log.is_group(events) && !event_log.is_group(self.explained);
+        let waiting = command_log.due(commands, wanted || hurried, now);
         if !waiting || self.commands_in_a_row >= COMMANDS_IN_A_ROW {
             self.commands_in_a_row = 0;
             let done = self.step_aside(now);
@@ -229,25 +246,38 @@ impl Archiver {
     }
 
     fn archive_events(&mut self, now: Nanos) -> usize {
-        let Some((events, commands)) = self.events_after else { return 0 };
-        if self.logs[0].position < commands {
-            return 0;
-        }
+        let hurried = self.is_hurried();
         let log = &mut self.logs[1];
-        let due = log.due(events, now);
+        let due = log.due(self.explained, hurried, now);
         if due && !log.has_file() && log.look_ahead(now, RETRY_NS) {
             return 1; // its syncs are turns of their own: commands may wait
         }
-        let records = if due { self.archive(1, events, now) } else { 0 };
-        if self.logs[1].position >= events {
-            self.events_after = None;
+        if due { self.archive(1, self.explained, now) } else { 0 }
+    }
+
+    /// True while the hot tier has no room for the next segment: what is archived and confirmed frees some.
+    fn is_hurried(&self) -> bool {
+        self.control.prepare_failed().is_some()
+    }
+
+    /// Moves on how far events are explained.
+    fn explain(&mut self) {
+        let (events, commands) = *self.explained_next.get_or_insert_with(|| {
+            // Events first: the commands read afterwards include the ones that made them.
+            let events = self.control.written(LogIndex::Event).position;
+            (events, self.control.written(LogIndex::Command).position)
+        });
+        if self.logs[0].position >= commands {
+            self.explained = events;
+            self.explained_next = None;
         }
-        records
     }
 
     fn confirm(&mut self, at: usize, now: Nanos) -> usize {
+        let hurried = self.is_hurried();
         let log = &mut self.logs[at];
-        if !log.is_ahead() || now.since(log.confirmed_at) < CONFIRM_INTERVAL_NS {
+        let waited = now.since(log.confirmed_at) >= self.confirm_wait_ns;
+        if !log.is_ahead() || !(waited || hurried || log.would_free_segment()) {
             return 0;
         }
         log.confirmed_at = now;

@@ -282,7 +282,7 @@ impl Day {
     /// that the archive has all. False when it has not (it failed, there is none).
     pub fn seal(&self) -> Result<bool, StoreError> {
         let both = [&self.logs[0], &self.logs[1]];
-        let options = ArchiverOptions { group_wait_ns: 0 };
+        let options = ArchiverOptions::AT_ONCE;
         Archiver::new(Arc::clone(&self.control), both, options)?.drain()?;
         if !self.is_archived() {
             return Ok(false);

@@ -66,7 +66,7 @@ fn retire(spec: &DaySpec, hot: &Path, now: Nanos) -> Result<bool, StoreError> {
         let mark = Mark { seq: Seq(found.next_seq.0 - 1), position: found.position };
         day.control().set_written(log, mark);
     }
-    day.archiver(ArchiverOptions { group_wait_ns: 0 })?.drain()?;
+    day.archiver(ArchiverOptions::AT_ONCE)?.drain()?;
     if !day.seal()? {
         return Ok(false);
     }

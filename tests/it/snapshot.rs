@@ -362,8 +362,8 @@ fn snapshots_under_load() {
     world.login(1);
     let (mut shadow, _) = world.shadow(Arc::new(world.storage.process()));
     let mut seen = Vec::new();
-    for step in 0..40 {
-        world.trade(10);
+    for step in 0..60 {
+        world.trade(30); // ms: a snapshot waits for its events to be archived
         shadow.want_snapshot();
         for _ in 0..1 + step % 3 {
             shadow.duty_cycle(world.now());

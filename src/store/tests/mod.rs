@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
-const AT_ONCE: ArchiverOptions = ArchiverOptions { group_wait_ns: 0 };
+const AT_ONCE: ArchiverOptions = ArchiverOptions::AT_ONCE;
 const LOG: LogIndex = LogIndex::Command;
 
 /// In memory where there is such a place: hundreds of fdatasync of a busy disk take minutes.

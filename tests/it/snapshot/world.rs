@@ -304,9 +304,9 @@ impl World {
         Shadow::open(storage, &self.day_dir(), 3_600_000_000_000).unwrap()
     }
 
-    /// Lets a shadow catch up, and the archiver with it.
+    /// Lets a shadow catch up, and the archiver with it: 20 ms for commands, 50 more for their events.
     pub fn follow(&mut self, shadow: &mut Shadow) {
-        for _ in 0..20 {
+        for _ in 0..100 {
             self.run(MS);
             while shadow.duty_cycle(self.now()) > 0 {}
         }
