@@ -92,6 +92,14 @@ impl Replays {
         recent.any(|r| r.first <= first && end <= r.end)
     }
 
+    /// Reports from `first` on went to `to`: again, or for the first time, as those that were in the log
+    /// when the exchange died.
+    pub fn answered(&mut self, to: SocketAddrV4, first: u64) {
+        if let Some(place) = self.owed.iter().position(|o| (o.0, o.1) == (to, first)) {
+            self.owed.remove(place);
+        }
+    }
+
     /// Reports `head` went to `to` at `at`, all of which had left before.
     pub fn sent(
         &mut self,
@@ -101,9 +109,6 @@ impl Replays {
         who: u16,
         faults: &mut Faults,
     ) {
-        if let Some(place) = self.owed.iter().position(|o| (o.0, o.1) == (to, head.sequence)) {
-            self.owed.remove(place);
-        }
         let end = head.sequence + head.count as u64;
         let fits = |r: &&mut Request| {
             let alive = at.since(r.at) <= ALIVE_NS || faults.excused(r.at, at);

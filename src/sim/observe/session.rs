@@ -325,6 +325,7 @@ impl SessionWatch {
         let last = (head.sequence + head.count as u64).saturating_sub(1);
         if head.count > 0 {
             self.live.left(head.sequence, last);
+            self.replays.answered(sent.peer, head.sequence);
         }
         if head.count > 0 && last <= self.highest {
             self.replays.sent(sent.peer, head, sent.at, self.slot.0, faults);
