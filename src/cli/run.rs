@@ -224,10 +224,13 @@ fn serve(
     run: &mut Run,
     stop: &AtomicBool,
 ) -> anyhow::Result<bool> {
-    tell(config, &venue, &run.sandbox);
     let scheduling = scheduling(config, &venue, run.cpus);
     let file = venue.facts.day.join("status.json");
     run.shadows.keep(&venue.facts.day, config.snapshot_every_seconds);
+    // Whoever waits for "ready" finds a status of this life.
+    let first = status(config, &venue, &scheduling, (&run.sandbox, &run.shadows), "running");
+    run.alarms.status(write_status(&file, &first));
+    tell(config, &venue, &run.sandbox);
     let linger_ns = match venue.facts.ended_late {
         true => config.day.linger_ns.min(LATE_LINGER_NS),
         false => config.day.linger_ns,
