@@ -16,10 +16,10 @@ use super::place::check_interrupt;
 
 /// Orders of a session that may be without an answer before the oldest is given up.
 const REFERENCES: usize = 8_192;
-/// One order in flight: given up after this. A stalled host is no loss.
-const PATIENCE_NS: u64 = 500_000_000;
-/// Open loop: given up when nothing has come for this long after the last order left.
-const SILENCE_NS: u64 = 100_000_000;
+/// Given up after this where every order must be answered: a stalled host is no loss.
+pub const PATIENCE_NS: u64 = 10_000_000_000;
+/// Given up after this where a row may lose orders.
+pub const SILENCE_NS: u64 = 100_000_000;
 /// Datagrams that leave in one go when several are due.
 const BURST_MAX: usize = 32;
 /// Largest latency that is told apart, ns.
@@ -237,8 +237,9 @@ impl<P: Port> Client<P> {
         self.waiting = 0;
     }
 
-    /// One order in flight for `for_ns`: the next leaves when the last is answered or given up.
-    pub fn one_in_flight(&mut self, for_ns: u64) -> Outcome {
+    /// One order in flight for `for_ns`: the next leaves when the last is answered, or given up after
+    /// `patience_ns`.
+    pub fn one_in_flight(&mut self, for_ns: u64, patience_ns: u64) -> Outcome {
         let start = self.clock.now();
         self.last_answer = start;
         loop {
@@ -251,7 +252,7 @@ impl<P: Port> Client<P> {
             while self.waiting > 0 {
                 let received = self.receive();
                 self.port.flush();
-                if received == 0 && self.clock.now().since(due) > PATIENCE_NS {
+                if received == 0 && self.clock.now().since(due) > patience_ns {
                     self.give_up();
                 }
             }
@@ -261,8 +262,14 @@ impl<P: Port> Client<P> {
     }
 
     /// `orders` on a schedule of `rate` a second, `packed` in each datagram and due together,
-    /// whatever the answers do.
-    pub fn open_loop(&mut self, rate: u64, packed: usize, orders: u64) -> Result<Outcome, String> {
+    /// whatever the answers do. Given up when nothing has come for `patience_ns` after the last left.
+    pub fn open_loop(
+        &mut self,
+        rate: u64,
+        packed: usize,
+        orders: u64,
+        patience_ns: u64,
+    ) -> Result<Outcome, String> {
         let datagrams = orders.div_ceil(packed as u64);
         let step = u128::from(packed as u64) * 1_000_000_000;
         let start = self.clock.now().plus(1_000_000);
@@ -285,7 +292,7 @@ impl<P: Port> Client<P> {
             let received = self.receive();
             if sent == datagrams && received == 0 {
                 let since = self.last_answer.max(next);
-                if self.waiting == 0 || now.since(since) > SILENCE_NS {
+                if self.waiting == 0 || now.since(since) > patience_ns {
                     break;
                 }
             }
@@ -305,13 +312,13 @@ impl<P: Port> Client<P> {
             while self.waiting > 8 * packed as u64 {
                 self.receive();
                 self.port.flush();
-                if self.clock.now().since(due) > SILENCE_NS {
+                if self.clock.now().since(due) > PATIENCE_NS {
                     break;
                 }
             }
         }
         let last = self.clock.now();
-        while self.waiting > 0 && self.clock.now().since(last) < SILENCE_NS {
+        while self.waiting > 0 && self.clock.now().since(last) < PATIENCE_NS {
             self.receive();
             self.port.flush();
         }

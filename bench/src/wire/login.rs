@@ -16,7 +16,7 @@ use super::flow::Flow;
 /// Repeat an L after this long.
 const REPEAT_NS: u64 = 20_000_000;
 /// Repeats until it is given up.
-const REPEATS: usize = 100;
+const REPEATS: usize = 1_000;
 /// Dead time asked for: the longest.
 const DEAD_TIME_MS: u16 = 15_000;
 

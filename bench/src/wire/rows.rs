@@ -14,12 +14,12 @@ use rialto::net::xdp::{Nic, NicConfig, Path, PathWish};
 use rialto::net::{Port, UdpPort};
 use serde_json::Value;
 
-use super::client::{Client, Outcome, Seat, name};
+use super::client::{Client, Outcome, PATIENCE_NS, SILENCE_NS, Seat, name};
 use super::flow::Flow;
 use super::place::{Cpus, Place, take_cpu};
 use super::raw::Floor;
 use super::venue::{Setting, Venue};
-use super::{echo, login, raw};
+use super::{RATES, echo, login, raw};
 
 /// Where the server listens, and where clients send from.
 const GATEWAY_PORT: u16 = 7_000;
@@ -111,6 +111,15 @@ impl Part {
             (rate, 1) => format!("{}k/s single", rate / 1_000),
             (rate, packed) => format!("{}k/s packed {packed}", rate / 1_000),
         }
+    }
+
+    /// Whether nothing excuses an order without an answer: one in flight, and the lowest rate.
+    pub fn loses_nothing(&self) -> bool {
+        self.rate <= RATES[0]
+    }
+
+    fn patience_ns(&self) -> u64 {
+        if self.loses_nothing() { PATIENCE_NS } else { SILENCE_NS }
     }
 }
 
@@ -310,7 +319,7 @@ fn parts<P: Port>(
     let mut warm = Outcome::new();
     for _ in 0..10 {
         errand();
-        warm.add(&client.one_in_flight(WARM_UP_NS));
+        warm.add(&client.one_in_flight(WARM_UP_NS, SILENCE_NS));
     }
     if warm.unanswered > warm.sent / 2 {
         return Err(format!("row {}: nothing answers", row.letter()));
@@ -319,8 +328,11 @@ fn parts<P: Port>(
     let mut first_status = None;
     for part in &plan.parts {
         outcomes.push(match part.rate {
-            0 => client.one_in_flight(part.ms * 1_000_000),
-            rate => client.open_loop(rate, part.packed, rate * part.ms / 1_000)?,
+            0 => client.one_in_flight(part.ms * 1_000_000, part.patience_ns()),
+            rate => {
+                let orders = rate * part.ms / 1_000;
+                client.open_loop(rate, part.packed, orders, part.patience_ns())?
+            }
         });
         if let Some((venue, _)) = &mut venue
             && first_status.is_none()

@@ -9,7 +9,7 @@ use rialto::types::Nanos;
 use serde_json::{Map, Value, json};
 
 use super::args::CommonArgs;
-use super::client::{Client, Outcome};
+use super::client::{Client, Outcome, SILENCE_NS};
 use super::place::{Place, check_interrupt, take_cpu};
 use super::rows::{Either, Plan, Row, enter, gateway, setting, with_port};
 use super::venue::Venue;
@@ -175,12 +175,12 @@ fn load(
     let mut client = Client::new(port, server, clock, seats);
     for _ in 0..10 {
         errand();
-        client.one_in_flight(15_000_000);
+        client.one_in_flight(15_000_000, SILENCE_NS);
     }
     // How long a cycle without work takes: nothing happens between these two looks.
     let quiet = [venue.status()?, venue.status()?];
     let before = venue.cpu_ms();
-    let out = client.open_loop(goal.rate, goal.packed, goal.rate * goal.seconds)?;
+    let out = client.open_loop(goal.rate, goal.packed, goal.rate * goal.seconds, SILENCE_NS)?;
     let after = venue.cpu_ms();
     let last = venue.status()?;
     let cpu_ms = after

@@ -20,9 +20,9 @@ use super::login::{key, user};
 use super::place::{Cpus, HOT_BYTES, Place, check_interrupt};
 
 /// Longest start.
-const START_MAX_NS: u64 = 30_000_000_000;
+const START_MAX_NS: u64 = 60_000_000_000;
 /// Longest end before it is killed.
-const STOP_MAX_NS: u64 = 10_000_000_000;
+const STOP_MAX_NS: u64 = 60_000_000_000;
 const SEGMENT_BYTES: u64 = 32 << 20;
 /// Messages a second that a session may send, and at once: beyond what any row sends.
 const RATE: u64 = 10_000_000;
@@ -100,7 +100,7 @@ impl Venue {
                 }
             }
         }
-        Err("the venue is not ready after 30 s".into())
+        Err("the venue is not ready after 60 s".into())
     }
 
     /// Its status file, written after this call began, and when that was, to some ms. Err: none comes,
