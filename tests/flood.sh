@@ -9,7 +9,7 @@ cargo build --release --quiet -p rialto-bench
 home=$(mktemp -d)
 venue=
 trap '[ -z "$venue" ] || kill "$venue" 2>/dev/null || true; [ -z "$venue" ] || wait "$venue" 2>/dev/null || true; rm -rf "$home"' EXIT
-port=$((20000 + RANDOM % 20000))
+port=$((20000 + RANDOM % 12000)) # below those that the kernel hands out
 sed -e "s/127.0.0.1:9001/127.0.0.1:$port/; s/127.0.0.1:9103/127.0.0.1:$((port + 1))/" \
     -e "s/:9101/:$((port + 2))/; s/:9102/:$((port + 3))/" rialto.toml >"$home/rialto.toml"
 target/release/rialto run --config "$home/rialto.toml" >"$home/log" 2>&1 &
