@@ -172,13 +172,13 @@ impl Desks {
 
     /// Polls until every broker is logged in.
     pub fn log_in(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
-        let deadline = self.clock.now().plus(20_000_000_000);
+        let deadline = self.clock.now().plus(60_000_000_000);
         while !self.desks.iter().all(|d| d.broker.is_bound()) {
             if self.poll() == 0 {
                 std::thread::yield_now();
             }
             if self.clock.now() > deadline {
-                bail!("not every broker is logged in after 20 s");
+                bail!("not every broker is logged in after 60 s");
             }
             interrupt.check()?;
         }

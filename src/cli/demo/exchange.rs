@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How to end it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -122,12 +122,14 @@ impl Exchange {
         }
     }
 
-    /// What it says about itself.
-    pub fn status(&self) -> anyhow::Result<Value> {
+    /// When it last spoke about itself, and what it says at least as late as that.
+    pub fn status(&self) -> anyhow::Result<(SystemTime, Value)> {
         let path = self.day.join("status.json");
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))
+        let read = || Ok((std::fs::metadata(&path)?.modified()?, std::fs::read_to_string(&path)?));
+        let said: std::io::Result<(SystemTime, String)> = read();
+        let (written, text) = said.with_context(|| format!("read {}", path.display()))?;
+        let status = serde_json::from_str(&text);
+        Ok((written, status.with_context(|| format!("{} is no JSON", path.display()))?))
     }
 }
 
