@@ -3,8 +3,8 @@
 //! Real processes keep the evidence; then one file at a time is written anew with one thing changed, as a
 //! witness would have written it (checksums right), and the audit must say no.
 
+use crate::host::free_port;
 use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -70,8 +70,7 @@ impl Drop for Process {
 }
 
 fn configuration() -> String {
-    let port = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (gateway, repair) = (port(), port());
+    let (gateway, repair) = (free_port(), free_port());
     let mut text = format!(
         "[venue]\nname = \"AUDIT\"\ndata = \"data\"\nhot = \"hot\"\ndegraded = true\ntest_keys = true\n\
          [capacity]\norders_max = 10000\nsegment_mib = 1\nhot_segments_max = 16\n\

@@ -1,7 +1,9 @@
 //! What a host may not give: a test that cannot run says so past the harness's capture.
 
+use rialto::clock::{Clock, SystemClock};
 use std::io::Write;
 use std::net::UdpSocket;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Says on the terminal, whatever the harness captures, that a test proved nothing.
 pub fn skipped(why: &str) {
@@ -22,4 +24,23 @@ pub fn loopback() -> bool {
             false
         }
     }
+}
+
+/// A port of 127.0.0.1 that is free, and stays so while nobody listens there: below those that the
+/// kernel hands out. Another one for each process and call.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let next = std::process::id() * 64 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + (next % 12_000) as u16;
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A line of `[venue]`: it is noon there, so that no restart finds that its day is over.
+pub fn noon() -> String {
+    let second = (SystemClock::new().now().0 / 1_000_000_000 % 86_400) as i64;
+    format!("zone_offset_minutes = {}\n", (43_200 - second) / 60)
 }

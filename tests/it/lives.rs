@@ -1,9 +1,9 @@
 //! The program as an operator runs it: killed, without its hot tier, on the next day, twice.
 
+use crate::host::{free_port, noon};
 use rialto::guard::{command_checksum, crash};
 use rialto::store::{DayView, LogIndex};
 use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -20,7 +20,7 @@ impl Place {
         let (gateway, repair) = (free_port(), free_port());
         let text = format!(
             "[venue]\nname = \"LIVES\"\nincarnation = \"A\"\ndata = \"data\"\nhot = \"hot\"\ndegraded = true\n\
-             durability = \"{durability}\"\ntest_keys = true\n\
+             durability = \"{durability}\"\ntest_keys = true\n{}\
              [capacity]\norders_max = 1000\nsegment_mib = 1\nhot_segments_max = 4\n\
              [gateway]\nlisten = \"127.0.0.1:{gateway}\"\n\
              [feed]\ninterface = \"127.0.0.1\"\na = \"239.192.250.1:{repair}\"\n\
@@ -31,6 +31,7 @@ impl Place {
              allow = [\"127.0.0.1\"]\nkey = \"{}\"\n\
              [[operator]]\nname = \"ANNA\"\nkey = \"{}\"\n\
              [[operator]]\nname = \"BERT\"\nkey = \"{}\"\n",
+            noon(),
             "01".repeat(32),
             "0a".repeat(32),
             "0b".repeat(32)
@@ -116,10 +117,6 @@ impl Place {
         let mut entries = std::fs::read_dir(self.path("data")).unwrap().flatten();
         entries.find(|e| e.path().is_dir()).unwrap().path()
     }
-}
-
-fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn kill(mut child: Child) {

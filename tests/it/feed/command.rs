@@ -48,7 +48,7 @@ fn the_command_records_a_day_and_shows_a_book() {
             _ => std::thread::yield_now(),
         }
         venue.step(clock.now());
-        assert!(clock.now().since(began) < 25_000 * MS, "the commands did not end");
+        assert!(clock.now().since(began) < 300_000 * MS, "the commands did not end");
     }
     for mut child in children {
         assert!(child.wait().unwrap().success());
