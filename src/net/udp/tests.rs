@@ -39,10 +39,10 @@ fn send(port: &mut UdpPort, to: SocketAddrV4, payload: &[u8]) {
     });
 }
 
-/// Receives until `count` datagrams are there; waits in poll, at most 2 s.
+/// Receives until `count` datagrams are there; waits in poll, at most a minute for each.
 fn receive(port: &mut UdpPort, count: usize) -> Vec<(Vec<u8>, SocketAddrV4)> {
     let mut all = Vec::new();
-    while all.len() < count && readable(port, 2_000) {
+    while all.len() < count && readable(port, 60_000) {
         port.receive(|payload, from| all.push((payload.to_vec(), from)));
     }
     all
@@ -86,11 +86,9 @@ fn longest_passes_and_longer_is_counted_not_delivered() {
 
 #[test]
 fn closed_ports_and_impossible_destinations_do_not_stop_the_others() {
-    let (Some(mut a), Some(mut b), Some(closed)) = (loopback(), loopback(), loopback()) else {
-        return;
-    };
-    let nobody = closed.local();
-    drop(closed);
+    let (Some(mut a), Some(mut b)) = (loopback(), loopback()) else { return };
+    // No port that the kernel hands out: a test beside this one could get it.
+    let nobody = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
     for round in 0u8..20 {
         send(&mut a, nobody, b"icmp port unreachable");
         // Port 0 is refused by the kernel at once (EINVAL).
