@@ -5,7 +5,7 @@
 #   venue_make LEVEL SESSIONS SYMBOLS   directories and configuration
 #   venue_example PATH [TABLES [LINES]] or those of rialto.toml, on the two hosts of venue_wire, by hand:
 #                                       example_start [ARGUMENTS]; order USER ...; example_stop
-#   exchange_start; exchange_ready; exchange_kill; exchange_stop
+#   exchange_start; exchange_ready; exchange_serves COMMANDS; exchange_kill; exchange_stop
 #   brokers_start PROCESSES RATE; feed_start NAME [ARGUMENTS]; witnesses_stop; audit [ARGUMENTS]
 set -euo pipefail
 
@@ -275,6 +275,25 @@ for key in sys.argv[2].split("."): v = v[key]
 print(v)' "$(day_dir)/status.json" "$1" 2>/dev/null || echo unknown
 }
 
+# Waits until the exchange, which has just begun to serve, has had $1 commands: its brokers are back.
+exchange_serves() {
+    local found enough=$1
+    found=$(status commands_applied)
+    flows() { [ "$(status commands_applied)" -ge $((found + enough)) ]; }
+    within 60 flows
+}
+
+# Waits for what the exchange says of itself at this moment.
+status_anew() {
+    local file before _
+    file=$(day_dir)/status.json
+    changed() { [ "$(stat -c %y "$file")" != "$before" ]; }
+    for _ in 1 2; do # the first may have been under way
+        before=$(stat -c %y "$file")
+        within 60 changed
+    done
+}
+
 # Waits until a command succeeds, at most $1 seconds.
 within() {
     local i limit=$1
@@ -371,6 +390,6 @@ example_stop() {
 
 # An order by hand, from the other host; what came of it is in $venue/order.
 order() { # user, arguments of order
-    $WITNESS_PREFIX "$rialto" order --config "$venue/rialto.toml" --user "$1" "${@:2}" >"$venue/order" 2>&1 ||
+    $WITNESS_PREFIX "$rialto" order --config "$venue/rialto.toml" --timeout-ms 60000 --user "$1" "${@:2}" >"$venue/order" 2>&1 ||
         fail "no answer to an order: $(cat "$venue/order")"
 }
