@@ -38,8 +38,8 @@ ip -n "$inside" link set w0 mtu $mtu
 ip -n "$outside" link set w1 mtu 3400
 ip netns exec "$inside" "$bench" frames-echo --ip "$address" >"$venue/echo" &
 others+=($!)
-within 10 test -s "$venue/echo"
-within 10 test -s "$(day_dir)/status.json"
+within 60 test -s "$venue/echo"
+within 60 test -s "$(day_dir)/status.json"
 
 ip netns exec "$outside" "$bench" frames --interface w1 --client "$client" --mtu $mtu \
     --gateway "$address:$gateway" --repair "$address:$repair" --echo "$address:$(cat "$venue/echo")" \
@@ -48,7 +48,7 @@ ip netns exec "$outside" "$bench" frames --interface w1 --client "$client" --mtu
 attacker=$!
 others+=("$attacker")
 listening() { grep -qs '^listening' "$venue/frames" || ! kill -0 "$attacker" 2>/dev/null; }
-within 30 listening
+within 120 listening
 feed_start SUB1
 for part in "BRK000,BRK001 --mac" "BRK002,BRK003"; do
     # shellcheck disable=SC2086 # words

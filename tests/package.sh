@@ -97,12 +97,12 @@ as_unit $(line ExecStartPre) >"$work/check" || { cat "$work/check"; fail "ExecSt
 # shellcheck disable=SC2046
 become_unit $(line ExecStart) >"$work/out" 2>"$work/err" &
 child=$!
-for ((i = 0; i < 100; i++)); do
+for ((i = 0; i < 600; i++)); do
     grep -qs '^ready' "$work/out" && break
     kill -0 $child 2>/dev/null || { cat "$work/out" "$work/err"; fail "the venue does not start"; }
     sleep 0.1
 done
-grep '^ready' "$work/out" || fail "the venue is not ready after 10 s"
+grep '^ready' "$work/out" || fail "the venue is not ready after a minute"
 uid=$(in_root id -u rialto)
 grep -E "^(Uid|Cap|NoNewPrivs)" "/proc/$child/status"
 grep -qP "^Uid:\t$uid\t$uid\t$uid\t$uid$" "/proc/$child/status" || fail "it does not run as its own user"
