@@ -17,7 +17,7 @@ pub const RIGHT_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 pub const INTERFACE: &str = "xdp0";
 
 /// How long a test waits for something before it fails, in polls of one millisecond.
-pub const PATIENCE: usize = 10_000;
+pub const PATIENCE: usize = 60_000;
 
 pub struct Namespace {
     handle: File,
@@ -62,10 +62,10 @@ impl Namespace {
         self.run(|| Interface::named(INTERFACE)).unwrap()
     }
 
-    /// An ordinary UDP socket that gives up after 2 s.
+    /// An ordinary UDP socket that gives up after a minute.
     pub fn udp(&self, ip: Ipv4Addr, port: u16) -> UdpSocket {
         let socket = self.run(|| UdpSocket::bind((ip, port))).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         socket
     }
 
