@@ -75,10 +75,10 @@ if command -v tshark >/dev/null; then
     PCAP=$OUT/loopback.pcap
     FILTER="udp port $(port "$GATEWAY") or udp port $(port "$GROUP_A")"
     FILTER="$FILTER or udp port $(port "$GROUP_B") or udp port $(port "$REPAIR")"
-    tshark -q -i "$CAPTURE" -F pcap -w "$PCAP" -f "$FILTER" >"$OUT/tshark.log" 2>&1 &
+    tshark -q -B 64 -i "$CAPTURE" -F pcap -w "$PCAP" -f "$FILTER" >"$OUT/tshark.log" 2>&1 &
     TSHARK=$!
     started "$TSHARK"
-    wait_for "$OUT/tshark.log" 20 Capturing
+    wait_for "$OUT/tshark.log" 60 Capturing
     sleep 1
 else
     skip "no tshark here"
@@ -88,12 +88,12 @@ fi
 if [ -z "${RUNNING:-}" ]; then
     "$RIALTO" run --config "$CONFIG" >"$OUT/exchange.log" 2>&1 &
     started $!
-    wait_for "$OUT/exchange.log" 30 ready
+    wait_for "$OUT/exchange.log" 60 ready
 fi
 
 # 3. Those who watch.
 "$WITNESS" feed --group "$GROUP_A" --interface "$INTERFACE" --request "$REPAIR" \
-    --session "$SESSION" --drop-every "$DROP_EVERY" --idle-s 3 --out "$OUT/moldudp.day" \
+    --session "$SESSION" --drop-every "$DROP_EVERY" --idle-s 15 --silence-s 60 --out "$OUT/moldudp.day" \
     >"$OUT/moldudp.log" 2>&1 &
 MOLDUDP=$!
 started "$MOLDUDP"

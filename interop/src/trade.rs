@@ -96,7 +96,7 @@ impl Trader {
         let mut block = first.bytes().to_vec();
         let started = now();
         let mut asked = None;
-        while now() - started < Duration::from_secs(5) {
+        while now() - started < Duration::from_secs(60) {
             if asked.is_none_or(|at| now() - at > Duration::from_millis(200)) {
                 trader.send(&datagram(SessionName::BLANK, 0, std::slice::from_ref(&block)))?;
                 asked = Some(now());
@@ -203,7 +203,7 @@ impl Trader {
         self.send(&bytes)?;
         let (started, mut asked) = (now(), now());
         while self.applied + 1 < self.next_sequence || self.next_report < self.known_reports {
-            if now() - started > Duration::from_secs(10) {
+            if now() - started > Duration::from_secs(60) {
                 bail!("the gateway is silent");
             }
             if now() - asked > Duration::from_millis(50) {

@@ -123,7 +123,7 @@ fn tshark_dissects_both_directions() {
 #[test]
 fn moldudp_repairs_what_is_withheld() {
     let interface = Ipv4Addr::LOCALHOST;
-    let group = SocketAddrV4::new(Ipv4Addr::new(239, 255, 77, 9), 47_109);
+    let group = SocketAddrV4::new(Ipv4Addr::new(239, 255, 77, 9), 27_109);
     let session = Alpha(*b"RIALTOA061");
     let messages = sample::itch_day(9, 2_000);
     let blocks: Vec<Vec<u8>> = messages.iter().map(sample::encode).collect();
@@ -149,13 +149,13 @@ fn moldudp_repairs_what_is_withheld() {
         interface,
         request,
         session: "RIALTOA061".into(),
-        relay: SocketAddrV4::new(Ipv4Addr::new(239, 255, 77, 10), 47_110),
+        relay: SocketAddrV4::new(Ipv4Addr::new(239, 255, 77, 10), 27_110),
         drop_every: 5,
         ask_again: Duration::from_millis(50),
         messages: None,
         idle: None,
-        silence: Duration::from_secs(10),
-        limit: Duration::from_secs(30),
+        silence: Duration::from_secs(60),
+        limit: Duration::from_secs(300),
     };
     let follower = std::thread::spawn(move || feed::follow(&options));
     let sender = feed::sender(interface).unwrap();
