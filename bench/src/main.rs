@@ -10,6 +10,7 @@ mod measure;
 mod mutate;
 mod report;
 mod scope;
+mod status;
 mod stream;
 #[cfg(test)]
 mod tests;

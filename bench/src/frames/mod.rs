@@ -9,9 +9,10 @@
 mod beside;
 mod model;
 mod mutants;
-mod wire;
+pub mod wire;
 
 use crate::mutate::mutants::Random;
+use crate::status;
 use af_xdp::{Filter, Program, TestSocket, Verdict};
 use beside::Seen;
 use clap::Args;
@@ -20,7 +21,7 @@ use mutants::{Attacker, KINDS, Seed};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -255,6 +256,8 @@ fn attack<'scope, 'env>(
     let lost_on_wire =
         || interface_number(&args.interface, "statistics/tx_dropped").map_err(text("statistics"));
 
+    let counters = || status::anew(&args.status).map(|status| status["agents"].clone());
+
     // Nothing passes between the reading and the first frame that is heard: else both again.
     let (mut listener, before) = loop {
         let before = received()?;
@@ -264,7 +267,7 @@ fn attack<'scope, 'env>(
             break (listener, before);
         }
     };
-    let (lost_before, nic_before) = (lost_on_wire()?, counters(&args.status)?);
+    let (lost_before, nic_before) = (lost_on_wire()?, counters()?);
     println!("listening");
     let heard = Arc::new(Mutex::new(Heard::default()));
     let (ear, model) = (heard.clone(), Model { destinations: venue.to_vec(), vlan: None });
@@ -364,12 +367,12 @@ fn attack<'scope, 'env>(
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    // Long enough for the status file, which is written every 200 ms; then nobody may have sent.
+    // Long enough for what is under way to arrive; nobody may have sent meanwhile.
     let (honest, after, nic, lost) = loop {
         let honest = lock(&heard).honest;
         let first = received()?;
-        std::thread::sleep(Duration::from_millis(700));
-        let (nic, lost) = (counters(&args.status)?, lost_on_wire()?);
+        std::thread::sleep(Duration::from_millis(500));
+        let (nic, lost) = (counters()?, lost_on_wire()?);
         if received()? == first && lock(&heard).honest == honest {
             break (honest, first, nic, lost);
         }
@@ -409,14 +412,6 @@ fn attack<'scope, 'env>(
         true => Ok(()),
         false => Err(faults.join("\n  ")),
     }
-}
-
-/// Agents' counters of a status file.
-fn counters(path: &Path) -> Result<Value, String> {
-    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
-    let value: Value = serde_json::from_str(&text).map_err(|e| failed(&e))?;
-    Ok(value["agents"].clone())
 }
 
 /// Everything that was counted, at both ends.

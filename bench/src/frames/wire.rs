@@ -15,7 +15,8 @@ fn failed(result: i32) -> Result<i32> {
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
 }
 
-fn set<T>(socket: &OwnedFd, level: i32, name: i32, value: &T) -> Result<()> {
+/// setsockopt(2).
+pub fn set<T>(socket: &impl AsRawFd, level: i32, name: i32, value: &T) -> Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: the kernel reads `length` bytes of a value that lives through the call.
     let result = unsafe {

@@ -15,6 +15,8 @@ use rialto::net::xdp::PathWish;
 use rialto::types::Nanos;
 use serde_json::Value;
 
+use crate::status;
+
 use super::flow::symbol;
 use super::login::{key, user};
 use super::place::{Cpus, HOT_BYTES, Place, check_interrupt};
@@ -105,28 +107,8 @@ impl Venue {
 
     /// Its status file, written after this call began, and when that was, to some ms. Err: none comes,
     /// or the venue has ended.
-    pub fn status(&mut self) -> Result<(Nanos, Value), String> {
-        let written = || std::fs::metadata(&self.status).and_then(|m| m.modified()).ok();
-        let before = written();
-        let begun = self.clock.now();
-        let mut seen = 0;
-        let mut last = before;
-        // Twice: the first may have been under way.
-        while seen < 2 {
-            if self.clock.now().since(begun) > STOP_MAX_NS {
-                return Err(format!("{} stands still", self.status.display()));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-            let now = written();
-            if now != last {
-                last = now;
-                seen += 1;
-            }
-        }
-        let text = std::fs::read_to_string(&self.status)
-            .map_err(|e| format!("read {}: {e}", self.status.display()))?;
-        let status = serde_json::from_str(&text);
-        let status = status.map_err(|e| format!("{}: {e}", self.status.display()))?;
+    pub fn status(&self) -> Result<(Nanos, Value), String> {
+        let status = status::anew(&self.status)?;
         Ok((self.clock.now(), status))
     }
 
