@@ -33,14 +33,14 @@ pub enum Error {
         /// Queues that can receive and transmit.
         count: u32,
     },
-    /// Another AF_XDP socket holds the queue (and kept it through two seconds of retries).
+    /// Another AF_XDP socket holds the queue (and kept it through ten seconds of retries).
     QueueBusy {
         /// Name of the interface.
         interface: String,
         /// The queue.
         queue: u32,
     },
-    /// Another XDP program is attached to the interface (and stayed through two seconds of retries).
+    /// Another XDP program is attached to the interface (and stayed through ten seconds of retries).
     ProgramBusy {
         /// Name of the interface.
         interface: String,

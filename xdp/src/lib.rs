@@ -72,7 +72,7 @@
 //! * A program sees only frames of the queue they arrive on, and a socket only its queue. A datagram
 //!   on a queue without a socket goes to the kernel, where an ordinary socket may get it.
 //! * Closing is asynchronous: for some milliseconds a new bind says EBUSY. [`Socket::bind`] and
-//!   [`Program::attach`] try again for two seconds.
+//!   [`Program::attach`] try again for ten seconds.
 //! * `tcpdump` does not see frames that were redirected to a socket.
 //! * Two interfaces of a veth pair leave UDP checksums unfinished, and no NIC is bound to drop wrong
 //!   ones: see [`packet::Parser::verify_udp_checksum`].

@@ -192,11 +192,11 @@ pub(crate) fn has_capability(bit: u32) -> bool {
 }
 
 /// Tries of [`retry_busy`], 2 ms apart. The kernel finishes the closing of a socket or link after
-/// `close` returned: 10 ms later on an idle machine (6.18), but 100 ms were too few for a start right
-/// behind the death of a process on a machine with more to do than CPUs.
-const BUSY_TRIES: usize = 1_000;
+/// `close` returned: 10 ms later on an idle machine (6.18), but two seconds were too few for a start right
+/// behind the death of a process on two CPUs with a load of eleven.
+const BUSY_TRIES: usize = 5_000;
 
-/// Does `attempt` again while it fails with EBUSY, up to about two seconds.
+/// Does `attempt` again while it fails with EBUSY, up to about ten seconds.
 pub(crate) fn retry_busy<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     for _ in 0..BUSY_TRIES {
         match attempt() {

@@ -34,7 +34,7 @@ impl Link {
 impl Program {
     /// Attaches the program to `interface` (of the calling thread's network namespace). Needs
     /// `CAP_NET_ADMIN` and Linux 5.9. A program that is being detached elsewhere is waited for,
-    /// two seconds.
+    /// ten seconds.
     pub fn attach(&self, interface: &Interface, attach: Attach) -> Result<Link> {
         let mut attributes = abi::LinkCreate {
             prog_fd: self.program.as_raw_fd() as u32,

@@ -115,7 +115,7 @@ impl Socket {
     /// The first socket of a UMEM registers the memory; a further one, on another queue or
     /// interface, shares that registration, its mode included. Both belong to the network
     /// namespace of the calling thread. A queue that is being closed elsewhere is tried again for
-    /// two seconds. Frames arrive when the socket is in a program's map: [`crate::Program::insert`].
+    /// ten seconds. Frames arrive when the socket is in a program's map: [`crate::Program::insert`].
     pub fn bind(
         interface: &Interface,
         queue: u32,
