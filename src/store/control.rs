@@ -6,6 +6,7 @@
 //! How a mark's two words are stored and loaded: `publish`.
 
 use super::publish::MarkCell;
+use super::segment::sync_dir;
 use super::{LogIndex, LogOptions, Mapping, OpenMode, Storage, StoreError};
 use crate::types::{Nanos, Seq};
 use std::io;
@@ -130,7 +131,10 @@ impl Control {
         }
         page.version.store(VERSION, Ordering::Relaxed);
         page.magic.store(MAGIC, Ordering::Release);
+        // On a disk a power cut would leave its name without its bytes, and segments without it.
+        file.sync_all().map_err(io("sync"))?;
         storage.rename(&draft, &path).map_err(io("rename"))?;
+        sync_dir(storage, dir)?;
         Ok(control)
     }
 

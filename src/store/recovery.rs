@@ -259,7 +259,9 @@ fn segments_before(options: &LogOptions, end: u64) -> Result<(), StoreError> {
 /// earlier one was whole once.
 fn refuse_later_records(log: &Log, index: u64, walk: &Walk) -> Result<(), StoreError> {
     let options = &log.options;
-    for dir in [&options.hot, &options.archive].into_iter().flatten() {
+    // Pages of a hot tier on a disk came back from a power cut in any order: they say nothing.
+    let hot = options.hot.as_ref().filter(|_| !log.hot_doubtful);
+    for dir in [hot, options.archive.as_ref()].into_iter().flatten() {
         for later in list(&*options.storage, dir, options.log)?.into_iter().filter(|&i| i > index) {
             let Some(segment) = Segment::open(dir, options, later, false)? else { continue };
             if segment.header(SEGMENT_HEADER_BYTES, true).is_ok() {

@@ -375,9 +375,14 @@ impl Draft {
             self.segment.copy_in(0, &header_bytes(options, self.segment.index));
             self.segment.copy_in(SEGMENT_HEADER_BYTES, prefix);
         }
+        // On a disk a power cut would leave its name without its header. In memory it costs nothing.
+        self.file.sync_all().map_err(|e| StoreError::io("sync", &self.segment.path, e))?;
         self.storage
             .rename(&self.segment.path, &self.final_path)
             .map_err(|e| StoreError::io("rename", &self.segment.path, e))?;
+        if let Some(dir) = self.final_path.parent() {
+            sync_dir(&*self.storage, dir)?;
+        }
         self.segment.path = self.final_path;
         Ok(self.segment)
     }

@@ -153,11 +153,22 @@ fn a_killed_process_loses_nothing_committed() {
 /// they did not promise.
 #[test]
 fn random_lives_on_a_simulated_host() {
+    random_lives("/memory/hot");
+}
+
+/// The same with the hot tier on a disk: after a power cut it has what the kernel had written back.
+#[test]
+fn random_lives_with_a_hot_tier_on_a_disk() {
+    random_lives("/disk/hot-tier");
+}
+
+fn random_lives(hot: &str) {
     let mut deaths = [0u32; 3];
     for seed in 1..=60u64 {
         let mut random = Random(seed);
         let segment_bytes = [8192, 16384, 64 << 10][random.below(3) as usize];
         let (storage, spec) = simulated(seed, segment_bytes);
+        let spec = DaySpec { hot: hot.into(), ..spec };
         let policy = [CommitPolicy::Memory, CommitPolicy::Disk][random.below(2) as usize];
         // Last command that must be there if only the process dies, and if the power goes.
         let (mut promised, mut durable) = (0, 0);
