@@ -157,6 +157,11 @@ pub enum Happening {
         /// ns.
         ns: u64,
     },
+    /// All of the exchange stands still for so long: this is told behind `Stalled`.
+    Frozen {
+        /// ns.
+        ns: u64,
+    },
     /// No more faults from here on.
     Healing,
 }

@@ -194,6 +194,7 @@ impl<'p> World<'p> {
             self.happen();
             let arrives = self.network.advance(self.now);
             let work = self.round();
+            self.check_ladder();
             if self.now >= self.checkpoint_at {
                 self.checkpoint_at = self.now + CHECKPOINT;
                 self.check_confirmed();

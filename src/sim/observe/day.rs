@@ -582,6 +582,20 @@ impl DayWatch {
         let until = Nanos(time.0.saturating_sub(50 * MS));
         let heard = self.upstream.heard(slot, generation, until).unwrap_or(Nanos(0));
         let heard = heard.max(self.up_since).max(since);
+        // While nobody could hear him he was not silent: what was on its way to the log apart.
+        if let Some(back) = faults.back_since(time)
+            && bound == generation
+            && self.up_since < back
+            && !self.healing
+            && time.since(back) > 50 * MS
+            && time.since(back) + MS < dead_ns
+        {
+            let (back, dead) = (time.since(back) / MS, dead_ns / MS);
+            let what =
+                format!("command {seq}: session {} could be heard for {back} of {dead} ms", slot.0);
+            faults.add("a session was ended too early", what);
+            return;
+        }
         // Nor does it count that it was heard while the sequencer stood still with it in its ring.
         // Nobody is dead before the exchange could hear him for that long.
         let away = time.since(self.up_since) + MS < dead_ns;

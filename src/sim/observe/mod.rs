@@ -70,6 +70,8 @@ pub struct Faults {
     excuses: Vec<(Nanos, Nanos)>,
     /// The same without the time behind a start.
     stalls: Vec<(Nanos, Nanos)>,
+    /// All of the exchange stood still: from, until.
+    frozen: Vec<(Nanos, Nanos)>,
     /// The exchange is down.
     down_since: Option<Nanos>,
 }
@@ -96,6 +98,17 @@ impl Faults {
             || self.excuses.iter().any(|&(begin, end)| begin <= until && from <= end)
     }
 
+    /// When the exchange was reachable again before `time`: it had stood still for long, and since then
+    /// nothing else was amiss.
+    pub fn back_since(&self, time: Nanos) -> Option<Nanos> {
+        let &(from, until) = self.frozen.iter().rev().find(|frozen| frozen.1 <= time)?;
+        let other = |excuse: &&(Nanos, Nanos)| {
+            excuse.0 != from && excuse.0 <= time && until <= excuse.1.plus(AFTER_STALL_NS)
+        };
+        let alone = !self.excuses.iter().any(|excuse| other(&excuse));
+        (until.since(from) >= AWAY_NS && alone).then_some(until)
+    }
+
     /// True when the exchange was down, or something of it stood still, at a time between `from` and
     /// `until`; what is due at a start is due at once.
     pub fn stalled(&self, from: Nanos, until: Nanos) -> bool {
@@ -115,6 +128,9 @@ pub struct Observers {
     early: Vec<(Option<SocketAddrV4>, Sent)>,
     challenges: Challenges,
 }
+
+/// Standing still for so long is being away.
+const AWAY_NS: u64 = 250_000_000;
 
 /// Being late is excused for so long after a stall: what waited is worked off.
 const AFTER_STALL_NS: u64 = 1_500_000_000;
@@ -200,6 +216,7 @@ impl Observer for Observers {
                 self.faults.excuses.push(stall);
                 self.faults.stalls.push(stall);
             }
+            Happening::Frozen { ns } => self.faults.frozen.push((now, now.plus(*ns))),
             Happening::Healing => self.days.iter_mut().for_each(DayWatch::heal),
         }
     }

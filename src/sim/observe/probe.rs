@@ -177,7 +177,15 @@ fn at_the_edge(
     let locate = Locate(symbol as u16 + 1);
     let position = account.positions.iter().find(|p| p.locate == locate);
     let (shares, counted) = position.map_or((0, 0), |p| (p.free, p.counted));
-    let afford = |cash: u64| cash / m.price.max(1);
+    // A market order is reckoned with the price that its protection lets it reach (exchange.md).
+    let reach = match (m.side, naive.best(locate)) {
+        (b'B', [_, Some((best, _))]) => (best.0 + spec.protection).min(spec.price_max.0),
+        (_, [Some((best, _)), _]) => best.0.saturating_sub(spec.protection).max(spec.price_min.0),
+        _ => spec.price_min.0,
+    };
+    let market = m.price == u64::from(Price::MARKET.0);
+    let price = if market { u64::from(reach) } else { m.price };
+    let afford = |cash: u64| cash / price.max(1);
     let edge = match dice.below(5) {
         0 => limits.order_quantity_max as u64,
         1 => afford(limits.order_notional_max.0),

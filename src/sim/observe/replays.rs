@@ -3,7 +3,7 @@
 //!
 //! Consumes the requests that reached the gateway under a session's name and the datagrams with
 //! reports that left before; produces those beyond the requests, 64 packets a request, or 10 MB/s, and
-//! requests well within these limits that got no answer.
+//! requests well within these limits that got no answer, or not all of it.
 
 use super::Faults;
 use super::bytes::Head;
@@ -18,7 +18,7 @@ const BYTES_PER_SECOND: u64 = 10_000_000;
 const PACKET_BYTES: u64 = 1_400;
 /// What may be had at once: 10 ms of it, and as much again for what waited for its turn.
 const BURST_BYTES: u64 = BYTES_PER_SECOND / 50;
-/// An answer begins within so long.
+/// An answer is whole within so long.
 const SLACK_NS: u64 = 60_000_000;
 /// So many requests within [`RECENT_NS`], whoever sent them, are never too many.
 const RECENT_MAX: usize = 4;
@@ -46,8 +46,18 @@ pub struct Replays {
     at: Nanos,
     /// Times of the last requests, and the bytes that each may have cost.
     recent: VecDeque<(Nanos, u64)>,
-    /// First report of each request that must be answered, to whom, since when.
-    owed: VecDeque<(SocketAddrV4, u64, Nanos)>,
+    owed: VecDeque<Owed>,
+}
+
+/// A request that must be answered.
+struct Owed {
+    to: SocketAddrV4,
+    /// Its first report, and the one behind the last that must come.
+    first: u64,
+    end: u64,
+    /// Next report to come.
+    next: u64,
+    since: Nanos,
 }
 
 impl Default for Replays {
@@ -75,7 +85,13 @@ impl Replays {
         self.recent.push_back((at, cost));
         let there = last.is_some_and(|last| (1..=last).contains(&head.sequence));
         if there && few && (1..0xFFFF).contains(&head.count) {
-            self.owed.push_back((from, head.sequence, at));
+            // All of it comes when it can be paid at once, else the first packet.
+            let all = spent + cost <= BURST_BYTES / 2;
+            let packets = if all { packets.min(PACKETS_MAX as u64) } else { 1 };
+            let count = reports.min(head.count as u64).min(packets * REPORTS_PER_PACKET);
+            let first = head.sequence;
+            let end = first + count;
+            self.owed.push_back(Owed { to: from, first, end, next: first, since: at });
         }
         if self.requests.len() == REQUESTS_MAX {
             self.requests.remove(0);
@@ -110,6 +126,13 @@ impl Replays {
         faults: &mut Faults,
     ) {
         let end = head.sequence + head.count as u64;
+        let brings = |o: &Owed| o.to == to && (head.sequence..end).contains(&o.next);
+        if let Some(place) = self.owed.iter().position(brings) {
+            self.owed[place].next = end;
+            if end >= self.owed[place].end {
+                self.owed.remove(place);
+            }
+        }
         let fits = |r: &&mut Request| {
             let alive = at.since(r.at) <= ALIVE_NS || faults.excused(r.at, at);
             let covers = r.from == to && r.first <= head.sequence && end <= r.end;
@@ -140,13 +163,19 @@ impl Replays {
 
     /// Judges up to `now` what was never answered.
     pub fn until(&mut self, now: Nanos, who: u16, faults: &mut Faults) {
-        while let Some(&(to, first, since)) = self.owed.front()
+        while let Some(&Owed { to, first, end, next, since }) = self.owed.front()
             && now > since.plus(SLACK_NS)
         {
             self.owed.pop_front();
             if !faults.excused(since, since.plus(SLACK_NS)) {
-                let what = format!("session {who}: reports from {first} on, to {to}");
-                faults.at("a request for reports was not answered", what, now);
+                let (last, at) = (end - 1, since.0);
+                let what =
+                    format!("session {who}: {first} to {last}, to {to}: no {next} since {at}");
+                let rule = match next == first {
+                    true => "a request for reports was not answered",
+                    false => "a request for reports was answered in part",
+                };
+                faults.at(rule, what, now);
             }
         }
     }
@@ -154,5 +183,31 @@ impl Replays {
     /// The exchange comes up again with full buckets; requests of before were lost.
     pub fn up(&mut self) {
         *self = Replays::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn an_answer_that_ends_early_shows() {
+        let peer = SocketAddrV4::new(Ipv4Addr::new(10, 1, 0, 1), 7);
+        let head = |sequence, count| Head { session: [b' '; 10], sequence, count };
+        let (mut replays, mut faults) = (Replays::default(), Faults::default());
+        let mut answer = |at: u64, packets: &[(u64, u16)]| {
+            replays.asked(peer, &head(5, 90), Nanos(at), Some(60));
+            for &(first, count) in packets {
+                replays.sent(peer, &head(first, count), Nanos(at + 1), 0, &mut faults);
+            }
+            replays.until(Nanos(at + 2 * SLACK_NS), 0, &mut faults);
+            std::mem::take(&mut faults.found).iter().map(|fault| fault.rule).collect::<Vec<_>>()
+        };
+        let in_part = "a request for reports was answered in part";
+        assert_eq!(answer(0, &[(5, 30), (35, 26)]), [""; 0], "60 is the last there is");
+        assert_eq!(answer(1_000_000_000, &[(5, 30), (35, 25)]), [in_part]);
+        assert_eq!(answer(2_000_000_000, &[(5, 30)]), [in_part]);
+        assert_eq!(answer(3_000_000_000, &[]), ["a request for reports was not answered"]);
     }
 }

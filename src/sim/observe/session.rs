@@ -72,6 +72,10 @@ pub struct SessionWatch {
     /// The end of the day ended its binding.
     served: bool,
     ended: bool,
+    /// Generation of the last A.
+    accepted_as: u32,
+    /// The end that answers a logoff left then, and nobody logged in since.
+    over: Option<Nanos>,
     live: Live,
     /// The log's times are the world's.
     on_time: bool,
@@ -109,6 +113,8 @@ impl SessionWatch {
             displaced: Vec::new(),
             served: false,
             ended: false,
+            accepted_as: 0,
+            over: None,
             live: Live::default(),
             on_time: false,
             message_at: Nanos(0),
@@ -213,6 +219,7 @@ impl SessionWatch {
         self.alone.clear();
         let address = SocketAddrV4::new(Ipv4Addr::from(m.ip), m.port);
         self.pace.unbound(time);
+        self.replays.unbound();
         self.pace.owe(Owed::Accepted, time);
         if let Some(before) = self.logins.last_mut() {
             if before.until > time && before.address != address {
@@ -318,6 +325,7 @@ impl SessionWatch {
             let what = format!("session {who}: says next {next}, report {left} had left");
             faults.at("a heartbeat is behind what left", what, sent.at);
         }
+        self.judge_end(head, sent, faults);
         match head.count {
             0xFFFF => return self.pace.told(Owed::End, sent.at),
             _ => self.pace.told(Owed::Heartbeat, sent.at),
@@ -331,6 +339,26 @@ impl SessionWatch {
             self.replays.sent(sent.peer, head, sent.at, self.slot.0, faults);
         } else if head.count > 0 {
             self.highest = last;
+        }
+    }
+
+    /// Nobody who was accepted is told an end before his binding has one, and nothing comes behind
+    /// the end that answers a logoff.
+    fn judge_end(&mut self, head: &Head, sent: &Sent, faults: &mut Faults) {
+        let (who, at, Head { sequence, count, .. }) = (self.slot.0, sent.at, *head);
+        let login = self.logins.iter().rev().find(|login| login.from <= at);
+        let Some(login) = login.filter(|_| self.on_time) else { return };
+        let over = self.over.filter(|&over| login.from <= over);
+        if count != 0xFFFF {
+            if let Some(over) = over {
+                let what = format!("session {who}: {count} from {sequence}, over since {}", over.0);
+                faults.at("something left behind the end", what, at);
+            }
+        } else if login.until <= at {
+            self.over = over.or(login.dead.then_some(at));
+        } else if self.accepted_as == login.event.generation {
+            let what = format!("session {who}: at {}", login.address);
+            faults.at("an end was told to who is bound", what, at);
         }
     }
 
@@ -383,7 +411,9 @@ impl SessionWatch {
                     let what = format!("session {who}: expected {expected}, got {got}");
                     faults.at("A says what the log does not", what, sent.at);
                 }
-                self.committed(login.command, sent, disk, "A", faults);
+                let (command, generation) = (login.command, login.event.generation);
+                self.committed(command, sent, disk, "A", faults);
+                self.accepted_as = generation;
                 self.pace.told(Owed::Accepted, sent.at);
             }
             _ => {

@@ -12,8 +12,11 @@ use crate::wire::session::{self, PacketKeys};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// Datagrams of tokens that no login has shown yet are kept up to so many.
-const WAITING_MAX: usize = 4_096;
+/// Datagrams of tokens that no login has shown yet are kept up to so many: what a client chats from one
+/// look at the logs to the next, and all the noise of a run.
+const WAITING_MAX: usize = 65_536;
+/// L that are kept.
+const LOGINS_MAX: usize = 4_096;
 /// Whoever sends little sends little within this time.
 const RECENT_NS: u64 = 2_000_000_000;
 
@@ -109,7 +112,7 @@ impl Upstream {
             if let Some((_, blocks)) = packet(bytes)
                 && let [block] = blocks[..]
             {
-                if self.logins.len() == WAITING_MAX {
+                if self.logins.len() == LOGINS_MAX {
                     self.logins.pop_front();
                 }
                 self.logins.push_back((from, block.to_vec()));
@@ -156,7 +159,7 @@ impl Upstream {
     }
 
     /// The first of these numbers that had come before `until`, and when, while the client sent few
-    /// enough that nothing of it may be dropped: at most `few` blocks within two seconds.
+    /// enough that nothing of it may be dropped: at most `few` blocks within two seconds, under any login.
     pub fn dropped(
         &self,
         (slot, generation): (SessionSlot, u32),
@@ -167,9 +170,14 @@ impl Upstream {
         let binding = self.binding(slot, generation)?;
         let mut came = binding.blocks.range(numbers).filter(|(_, received)| received.at < until);
         let (&number, received) = came.next()?;
+        // The rate is the session's, whatever login it came under.
         let through = |at: Nanos| {
-            let count = binding.arrivals.partition_point(|arrival| arrival.0 <= at);
-            count.checked_sub(1).map_or(0, |last| binding.arrivals[last].1)
+            let logins = self.bindings.values().filter(|b| b.slot == slot);
+            let of = |b: &Binding| {
+                let count = b.arrivals.partition_point(|arrival| arrival.0 <= at);
+                count.checked_sub(1).map_or(0, |last| b.arrivals[last].1)
+            };
+            logins.map(of).sum::<u64>()
         };
         let since = Nanos(received.at.0.saturating_sub(RECENT_NS));
         (through(received.at) - through(since) <= few).then_some((number, received.at))

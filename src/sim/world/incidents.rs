@@ -55,6 +55,7 @@ impl World<'_> {
                 self.counts.freezes += 1;
                 let until = self.now + ns;
                 self.exchange.iter_mut().for_each(|e| e.freeze(None, until));
+                self.tell(Happening::Frozen { ns });
             }
             What::FreezeThread { thread, ns } => {
                 self.counts.freezes += 1;

@@ -1,7 +1,7 @@
-//! The ladder, seen from outside: an archive that is behind makes the venue take cancels only, and one
-//! that has caught up lets it go (DESIGN.md 5, operate.md).
+//! The ladder, seen from outside: an archive that is behind makes the venue take cancels only, then
+//! nothing, and one that has caught up lets it go (store.md, Backlog; operate.md).
 //!
-//! Consumes the marks of both logs and the mode that the engine tells, every 50 ms; produces a mode that
+//! Consumes the marks of both logs and the mode that the engine tells, every 5 ms; produces a mode that
 //! has not followed for too long. Level `memory` alone: else a mode is not committed either.
 
 use super::exchange::Exchange;
@@ -10,26 +10,61 @@ use crate::config::Durability;
 use crate::exchange::command::Mode;
 use crate::store::LogIndex;
 
-/// Of the hot tier, percent: from here on cancels only; below that everything again. What is between,
-/// and what is nearly full, is not judged.
-const BEHIND: std::ops::Range<u64> = 50..85;
-const CAUGHT_UP: std::ops::Range<u64> = 0..34;
+/// Time between two looks.
+const LOOK_NS: u64 = 5 * MS;
+/// Of the hot tier, percent: the least that each mode may be left with, and the most. Two percent off
+/// the rungs, as the timer looks at other times.
+const NORMAL: std::ops::RangeInclusive<u64> = 0..=51;
+const CANCEL_ONLY: std::ops::RangeInclusive<u64> = 33..=91;
+const HALT: std::ops::RangeInclusive<u64> = 73..=FULL;
+/// Beyond that the logs may have no room for the command that changes the mode.
+const FULL: u64 = 96;
 /// A mode follows within so long.
-const FOLLOWS_NS: u64 = 500 * MS;
+const FOLLOWS_NS: u64 = 200 * MS;
+/// What is in the log then is behind the command that changes the mode.
+const SAID_NS: u64 = 100 * MS;
+/// One that was said a moment before is said again after 200 ms.
+const AGAIN_NS: u64 = 250 * MS;
 
-/// Since when the mode is not what it should be.
+/// What the ladder's observer remembers.
 #[derive(Default)]
 pub(super) struct Ladder {
+    look_at: u64,
+    /// The mode, and since when.
+    mode: Option<(Mode, u64)>,
+    /// Since when the mode is not what it should be.
     since: Option<u64>,
+    /// The last command in the log a while after that.
+    said: Option<u64>,
 }
 
 impl World<'_> {
     /// Looks at marks and mode.
     pub(super) fn check_ladder(&mut self) {
+        if self.now < self.ladder.look_at {
+            return;
+        }
+        self.ladder.look_at = self.now + LOOK_NS;
+        let mode = self.exchange.as_ref().map(|exchange| exchange.status().mode());
+        if mode != self.ladder.mode.map(|before| before.0) {
+            self.ladder.mode = mode.map(|mode| (mode, self.now));
+        }
         let wrong = self.exchange.as_ref().and_then(|exchange| self.wrong_mode(exchange));
-        let Some(what) = wrong else { return self.ladder.since = None };
-        if self.now - *self.ladder.since.get_or_insert(self.now) > FOLLOWS_NS {
-            self.ladder.since = None;
+        let (Some(what), Some(exchange)) = (wrong, &self.exchange) else {
+            (self.ladder.since, self.ladder.said) = (None, None);
+            return;
+        };
+        let settled = self.ladder.mode.map_or(0, |mode| mode.1 + AGAIN_NS);
+        let since = *self.ladder.since.get_or_insert(self.now);
+        let for_ns = self.now.saturating_sub(since.max(settled));
+        if for_ns < SAID_NS {
+            return;
+        }
+        let written = exchange.control().written(LogIndex::Command).seq.0;
+        let said = *self.ladder.said.get_or_insert(written);
+        // While the logs have no room no mode can change.
+        let goes_on = written > said && exchange.status().state_hash().0.0 > said;
+        if goes_on && for_ns > FOLLOWS_NS {
             self.violate("the mode does not follow the archive", what);
         }
     }
@@ -44,23 +79,21 @@ impl World<'_> {
         if !judged {
             return None;
         }
-        let segment_bytes = self.plan.segment_bytes;
-        let hot_bytes = segment_bytes * self.plan.hot_segments_max as u64;
-        let share = |of: u64| {
+        // The segment in which the archive stands is held whole.
+        let hot_bytes = self.plan.segment_bytes * (self.plan.hot_segments_max as u64 - 1);
+        let behind = LogIndex::ALL.map(|log| {
             let control = exchange.control();
-            let behind = LogIndex::ALL.map(|log| {
-                let written = control.written(log).position;
-                written.saturating_sub(control.archived(log).position) * 100 / of
-            });
-            behind[0].max(behind[1])
-        };
-        // With the segment that is being written, and without it.
-        let (least, most) = (share(hot_bytes), share(hot_bytes - segment_bytes));
+            let written = control.written(log).position;
+            written.saturating_sub(control.archived(log).position) * 100 / hot_bytes
+        });
+        let percent = behind[0].max(behind[1]);
         let mode = status.mode();
-        let wrong = match mode {
-            Mode::Normal => BEHIND.contains(&least),
-            Mode::CancelOnly | Mode::Halt => CAUGHT_UP.contains(&most),
+        let right = match mode {
+            Mode::Normal => NORMAL,
+            Mode::CancelOnly => CANCEL_ONLY,
+            Mode::Halt => HALT,
         };
-        wrong.then(|| format!("{mode:?} with {least} to {most} percent not archived"))
+        let wrong = percent <= FULL && !right.contains(&percent);
+        wrong.then(|| format!("{mode:?} with {percent} percent not archived"))
     }
 }

@@ -39,7 +39,6 @@ impl World<'_> {
             self.kill_shadow();
         }
         self.start_shadow();
-        self.check_ladder();
         let Some(exchange) = &self.exchange else { return };
         match exchange.status().mode() {
             Mode::Normal => {}
