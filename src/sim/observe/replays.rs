@@ -108,11 +108,16 @@ impl Replays {
         recent.any(|r| r.first <= first && end <= r.end)
     }
 
-    /// Reports from `first` on went to `to`: again, or for the first time, as those that were in the log
-    /// when the exchange died.
-    pub fn answered(&mut self, to: SocketAddrV4, first: u64) {
-        if let Some(place) = self.owed.iter().position(|o| (o.0, o.1) == (to, first)) {
-            self.owed.remove(place);
+    /// Reports `head` went to `to`: again, or for the first time, as those that were in the log when the
+    /// exchange died.
+    pub fn left(&mut self, to: SocketAddrV4, head: &Head) {
+        let end = head.sequence + head.count as u64;
+        let brings = |o: &Owed| o.to == to && (head.sequence..end).contains(&o.next);
+        if let Some(place) = self.owed.iter().position(brings) {
+            self.owed[place].next = end;
+            if end >= self.owed[place].end {
+                self.owed.remove(place);
+            }
         }
     }
 
@@ -126,13 +131,6 @@ impl Replays {
         faults: &mut Faults,
     ) {
         let end = head.sequence + head.count as u64;
-        let brings = |o: &Owed| o.to == to && (head.sequence..end).contains(&o.next);
-        if let Some(place) = self.owed.iter().position(brings) {
-            self.owed[place].next = end;
-            if end >= self.owed[place].end {
-                self.owed.remove(place);
-            }
-        }
         let fits = |r: &&mut Request| {
             let alive = at.since(r.at) <= ALIVE_NS || faults.excused(r.at, at);
             let covers = r.from == to && r.first <= head.sequence && end <= r.end;
@@ -199,6 +197,7 @@ mod tests {
         let mut answer = |at: u64, packets: &[(u64, u16)]| {
             replays.asked(peer, &head(5, 90), Nanos(at), Some(60));
             for &(first, count) in packets {
+                replays.left(peer, &head(first, count));
                 replays.sent(peer, &head(first, count), Nanos(at + 1), 0, &mut faults);
             }
             replays.until(Nanos(at + 2 * SLACK_NS), 0, &mut faults);

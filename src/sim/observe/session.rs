@@ -333,7 +333,7 @@ impl SessionWatch {
         let last = (head.sequence + head.count as u64).saturating_sub(1);
         if head.count > 0 {
             self.live.left(head.sequence, last);
-            self.replays.answered(sent.peer, head.sequence);
+            self.replays.left(sent.peer, head);
         }
         if head.count > 0 && last <= self.highest {
             self.replays.sent(sent.peer, head, sent.at, self.slot.0, faults);

@@ -12,6 +12,8 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Damaged {
     path: PathBuf,
+    /// Where a start copies it to when the hot tier is gone.
+    copy: PathBuf,
     offset: u64,
     mask: u8,
 }
@@ -183,12 +185,21 @@ impl Host {
         let mask = 1 << (choice & 7);
         let path =
             [hot, dir].map(|d| d.join(&name)).into_iter().find(|p| self.outside.exists(p))?;
-        self.outside.damage(&path, offset, mask).then_some(Damaged { path, offset, mask })
+        let copy = hot.join(&name);
+        self.outside.damage(&path, offset, mask).then_some(Damaged { path, copy, offset, mask })
     }
 
     /// The good byte is back.
     pub(super) fn mend(&self, damage: &Damaged) {
-        self.outside.damage(&damage.path, damage.offset, damage.mask);
+        let Damaged { path, copy, offset, mask } = damage;
+        self.outside.damage(path, *offset, *mask);
+        // A start copies back what it has no need to read.
+        let byte = |path| Some(*self.look(path)?.get(*offset as usize)?);
+        if let (Some(good), Some(copied)) = (byte(path), byte(copy))
+            && good ^ copied == *mask
+        {
+            self.outside.damage(copy, *offset, *mask);
+        }
     }
 
     /// The bytes of a file.
