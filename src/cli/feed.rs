@@ -74,7 +74,7 @@ pub struct Arguments {
     /// Show no messages, only the summary at the end
     #[arg(long, conflicts_with = "book")]
     quiet: bool,
-    /// The summary as one JSON object
+    /// The summary as one JSON object; with --quiet nothing else stands on standard output
     #[arg(long)]
     json: bool,
     /// Stop after so many messages
@@ -195,6 +195,11 @@ fn options(a: &Arguments) -> anyhow::Result<FeedOptions> {
         Some(name) => bail!("--session {name}: a session name has 10 characters, as RIALTOA318"),
     };
     let from = a.from.unwrap_or(u64::from(a.book.is_some()));
+    if a.book.is_some() && from != 1 {
+        bail!(
+            "--from {from}: a book needs the day from message 1, which is the default with --book"
+        );
+    }
     Ok(FeedOptions { session, from, ..FeedOptions::default() })
 }
 
@@ -270,6 +275,29 @@ impl Outcome {
         .to_string()
     }
 
+    /// Why no message came, where that is known.
+    fn why_none(&self) -> Option<String> {
+        let c = &self.counters;
+        Some(match self.session {
+            _ if c.messages > 0 => return None,
+            None if c.foreign > 0 => {
+                "only other sessions were heard: without --session the first one is taken".into()
+            }
+            None => "nothing was heard of it: does the venue run, and do its groups reach this interface?"
+                .into(),
+            Some(_) if c.lost > 0 && c.requests == 0 => {
+                "nobody was asked for what is lost: --request names a repair server".into()
+            }
+            Some(_) if self.missing > 0 && c.packets_repair == 0 => {
+                "no repair server has answered".into()
+            }
+            Some(_) if self.missing == 0 && self.next <= self.from => {
+                format!("it has not come to message {} yet", grouped(self.from))
+            }
+            Some(_) => return None,
+        })
+    }
+
     fn text(&self) -> String {
         let c = &self.counters;
         let mut text = format!(
@@ -292,19 +320,15 @@ impl Outcome {
         if c.malformed + c.foreign > 0 {
             let _ = write!(text, "; dropped: malformed {}, foreign {}", c.malformed, c.foreign);
         }
-        if c.messages == 0 && self.session.is_none() {
-            text.push_str(
-                "\nnothing was heard of it: does the venue run, and do its groups reach this interface?",
-            );
-        } else if c.messages == 0 && self.missing == 0 && self.from > 0 {
-            let _ = write!(text, "\nit has not come to message {} yet", grouped(self.from));
+        if let Some(why) = self.why_none() {
+            let _ = write!(text, "\n{why}");
         }
         if let Some(digest) = self.digest {
             let orders = grouped(self.open_orders as u64);
             let _ = write!(text, "\nbooks: {orders} open orders, digest {digest:016x}");
         }
         if let Some(contradiction) = &self.contradiction {
-            let _ = write!(text, "\nthe feed contradicts itself: {contradiction}");
+            let _ = write!(text, "\nthe books are wrong: {contradiction}");
         }
         text
     }
@@ -617,13 +641,22 @@ mod tests {
     #[test]
     fn who_sees_no_message_is_told_why() {
         let session = SessionName::new("RIALTOA318");
-        for (session, from, missing, why) in [
-            (None, 0, 0, Some("nothing was heard")),
-            (session, 900, 0, Some("not come to message 900")),
-            (session, 900, 5, None),
-            (session, 0, 0, None),
+        let none = FeedCounters::default();
+        let foreign = FeedCounters { foreign: 4, ..none };
+        let lost = FeedCounters { lost: 24, ..none };
+        let asked = FeedCounters { requests: 3, ..none };
+        let answered = FeedCounters { packets_repair: 1, ..asked };
+        for (session, counters, from, next, missing, why) in [
+            (None, none, 0, 0, 0, Some("nothing was heard")),
+            (None, foreign, 0, 0, 0, Some("only other sessions")),
+            (session, none, 900, 900, 0, Some("not come to message 900")),
+            (session, lost, 1, 25, 0, Some("nobody was asked")),
+            (session, asked, 900, 900, 5, Some("no repair server has answered")),
+            (session, answered, 900, 900, 5, None),
+            (session, none, 0, 25, 0, None),
         ] {
-            let text = Outcome { session, from, missing, ..Outcome::default() }.text();
+            let found = Outcome { session, counters, from, next, missing, ..Outcome::default() };
+            let text = found.text();
             assert_eq!(text.lines().nth(2).is_some(), why.is_some(), "{text}");
             assert!(text.contains(why.unwrap_or("")), "{text}");
         }
