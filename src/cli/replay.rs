@@ -1,5 +1,6 @@
 //! `rialto replay`: any past state of a day, and the proof that its two logs agree.
 
+use super::record::plain;
 use super::text::{counted, grouped, money, parse_time, say, time_of_day};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -169,7 +170,8 @@ fn print_order(
     let midnight = x.genesis().midnight;
     for (time, event) in history {
         let at = time_of_day(time.since(midnight));
-        say!("  {at}  command {:>9}  {:?}", event.head.command.0, event.body);
+        let what = plain(&format!("{:?}", event.body));
+        say!("  {at}  command {:>9}  {what}", event.head.command.0);
     }
     let symbols = x.genesis().symbols.len() as u16;
     let resting = (1..=symbols)
