@@ -36,16 +36,7 @@ pub fn counted(n: u64, what: &str) -> String {
 }
 
 /// Bytes in the largest binary unit that leaves a whole part, one decimal.
-pub fn size(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut tenths = bytes.saturating_mul(10);
-    while tenths >= 10_240 && unit + 1 < units.len() {
-        tenths /= 1_024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
-}
+pub use rialto::host::doctor::size;
 
 /// Price units of 1/10,000 as a decimal; two decimals when the rest is zero.
 pub fn money(value: u64) -> String {

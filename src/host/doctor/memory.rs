@@ -34,14 +34,11 @@ pub(super) fn rows(host: &Host) -> Vec<Row> {
 }
 
 /// Bytes in the largest binary unit that leaves a whole part, one decimal.
-pub(super) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let (mut unit, mut tenths) = (0, u128::from(bytes) * 10);
-    while tenths >= 10_240 && unit + 1 < units.len() {
-        tenths /= 1_024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
+    let tenths = |unit: usize| (u128::from(bytes) * 10 + (1 << (10 * unit) >> 1)) >> (10 * unit);
+    let unit = (0..units.len() - 1).find(|&u| tenths(u) < 10_240).unwrap_or(units.len() - 1);
+    format!("{}.{} {}", tenths(unit) / 10, tenths(unit) % 10, units[unit])
 }
 
 fn hot_tier(host: &Host) -> Row {

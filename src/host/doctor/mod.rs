@@ -17,6 +17,7 @@ mod row;
 mod time;
 
 pub(super) use cpu::IDLE_EXIT_US_MAX;
+pub use memory::size;
 pub(super) use nic::ring_wanted;
 pub use row::{Report, Row, State};
 

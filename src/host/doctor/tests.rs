@@ -400,3 +400,17 @@ fn memory_that_the_hot_tier_has_already_counts() {
     check(machine(all, false), false, State::Fail);
     check(machine(all, false), true, State::Warn);
 }
+
+#[test]
+fn sizes_are_rounded_not_cut() {
+    for (bytes, text) in [
+        (0, "0.0 B"),
+        (1_023, "1023.0 B"),
+        (1_024, "1.0 KiB"),
+        (1_280_000_000, "1.2 GiB"),
+        ((1 << 20) - 1, "1.0 MiB"),
+        (u64::MAX, "16384.0 PiB"),
+    ] {
+        assert_eq!(size(bytes), text);
+    }
+}
