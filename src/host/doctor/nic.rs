@@ -46,7 +46,7 @@ fn link(host: &Host) -> Row {
         "link",
         "the interface is there and up",
         "nothing is received or sent",
-        "ip link set dev INTERFACE up; ip -br link lists the names",
+        "gateway.listen or --interface names the card (ip -br address lists them); ip link set dev NAME up",
     );
     let name = match &host.interface {
         Ok(name) => name,
