@@ -64,7 +64,7 @@ fn switch(data: &Path, on: bool) -> anyhow::Result<ExitCode> {
                 "{}: {}",
                 data.display(),
                 now.refusal()
-                    .unwrap_or("the venue does not answer: the disk of its capture stands still")
+                    .unwrap_or("the venue does not answer: it was killed, or the disk of its capture stands still")
             ),
         }
     }
