@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex};
 ///
 /// Joins both multicast lines, takes each message from whichever line has it first, repairs what
 /// both lost, and tells every message once and in order. The exchange need not run on this host.
+/// Ends with the trading day.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   rialto feed                              every message from now on, one per line
@@ -56,7 +57,7 @@ pub struct Arguments {
     /// Address of the network interface on which the groups are joined
     #[arg(long, value_name = "ADDRESS")]
     interface: Option<Ipv4Addr>,
-    /// Follow this session only (10 characters); else the first heard, and the next day's after it
+    /// Follow this session only (10 characters); else the first heard, or the next where its end was missed
     #[arg(long)]
     session: Option<String>,
     /// First message wanted; 0 = from now on. A book needs the day from 1 [default: 0, 1 with --book]
