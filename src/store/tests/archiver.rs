@@ -45,6 +45,67 @@ fn events_on_disk_never_outrun_their_commands() {
     assert!(day.control().archived(LogIndex::Event).seq > Seq(1_000));
 }
 
+/// Level memory, both logs; `cycles` at one time, so that only what does not wait happens.
+struct Waiting {
+    day: Day,
+    writers: [Writer; 2],
+    archiver: Archiver,
+}
+
+impl Waiting {
+    fn open(dir: &Path) -> Waiting {
+        let day = Day::open(&small(dir, 64 << 10), Nanos(1)).unwrap();
+        let writers = LogIndex::ALL.map(|log| {
+            let recovered = day.log(log).recover().unwrap();
+            day.log(log).writer(&recovered).unwrap()
+        });
+        let archiver = day.archiver(ArchiverOptions::for_policy(CommitPolicy::Memory)).unwrap();
+        Waiting { day, writers, archiver }
+    }
+
+    fn cycles(&mut self, now_ms: u64) -> [u64; 2] {
+        for _ in 0..50 {
+            self.archiver.duty_cycle(Nanos(now_ms * 1_000_000));
+        }
+        LogIndex::ALL.map(|log| self.day.control().archived(log).seq.0)
+    }
+}
+
+#[test]
+fn level_memory_waits_for_more_but_not_with_a_full_group() {
+    let dir = scratch();
+    let mut store = Waiting::open(dir.path());
+    store.writers.iter_mut().for_each(|writer| drop(append(writer, 1).unwrap()));
+    assert_eq!(store.cycles(1), [0, 0]);
+    assert_eq!(store.cycles(20), [0, 0]);
+    assert_eq!(store.cycles(21), [1, 0], "a command has waited 20 ms");
+    assert_eq!(store.cycles(70), [1, 0]);
+    assert_eq!(store.cycles(71), [1, 1], "an event, 50 ms from when it was explained");
+    append(&mut store.writers[0], 2).unwrap();
+    assert_eq!(store.cycles(72), [1, 1]);
+    // An eighth of the three segments that the tier holds for sure.
+    let begun = store.writers[1].mark().position;
+    let mut last = 1;
+    while store.writers[1].mark().position - begun < 3 * (64 << 10) / 8 {
+        last += 1;
+        append(&mut store.writers[1], last).unwrap();
+    }
+    assert_eq!(store.cycles(72), [2, last], "events that fill a group, and what explains them");
+}
+
+#[test]
+fn a_segment_that_is_archived_is_let_go_at_once() {
+    let dir = scratch();
+    let mut store = Waiting::open(dir.path());
+    let mut seq = 0;
+    while store.writers[0].mark().position < 80 << 10 {
+        seq += 1;
+        append(&mut store.writers[0], seq).unwrap();
+        store.cycles(1);
+    }
+    assert!(store.day.control().confirmed(LOG) >= 64 << 10, "{seq}");
+}
+
 #[test]
 fn a_failed_fdatasync_is_final() {
     let dir = scratch();
