@@ -2,6 +2,7 @@
 //!
 //! Consumes file descriptors and a timeout. Must not know what the descriptors are.
 
+use super::runner::PARK_NS_MAX;
 use std::os::fd::RawFd;
 
 /// Descriptors to wait for, in the kernel's shape; built once.
@@ -43,7 +44,7 @@ impl Parking {
 /// three quarters of its park, and most often costs the CPU's owner no interruption of its own. A refusal
 /// only costs those microseconds, so it is not reported.
 pub(super) fn set_timer_slack(park_ns_max: u64) {
-    let slack_ns = if park_ns_max <= 1_000_000 { 1_000 } else { park_ns_max / 4 * 3 };
+    let slack_ns = if park_ns_max <= PARK_NS_MAX { 1_000 } else { park_ns_max / 4 * 3 };
     // SAFETY: PR_SET_TIMERSLACK takes one integer and touches no memory of ours (prctl(2)).
     unsafe {
         libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns as libc::c_ulong, 0, 0, 0);
