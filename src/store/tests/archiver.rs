@@ -75,7 +75,9 @@ impl Waiting {
 fn level_memory_waits_for_more_but_not_with_a_full_group() {
     let dir = scratch();
     let mut store = Waiting::open(dir.path());
-    store.writers.iter_mut().for_each(|writer| drop(append(writer, 1).unwrap()));
+    for writer in &mut store.writers {
+        append(writer, 1).unwrap();
+    }
     assert_eq!(store.cycles(1), [0, 0]);
     assert_eq!(store.cycles(20), [0, 0]);
     assert_eq!(store.cycles(21), [1, 0], "a command has waited 20 ms");
