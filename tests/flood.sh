@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What two well-behaved brokers notice while somebody floods the gateway, 10,000 datagrams a second
-# of each kind in turn: their order -> Accepted times, quiet and attacked, in one run. Fails on an
-# order without an answer, a hole in the reports or a lost session; times are printed, not judged.
+# of each kind in turn: their order -> Accepted times quiet, beside the same attacker sending elsewhere,
+# and attacked, in one run. Fails on an order without an answer, a hole in the reports or a lost session;
+# times are printed, not judged.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --release --quiet

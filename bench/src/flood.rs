@@ -1,7 +1,9 @@
 //! `flood`: what well-behaved brokers notice of an attack on the gateway, over real sockets.
 //!
-//! Consumes the address of a running venue with the test keys; trades at a modest rate, open loop,
-//! quiet and under one kind of attacker (a process of its own: `attacker`) in turn, over some rounds.
+//! Consumes the address of a running venue with the test keys; trades at a modest rate, open loop: quiet,
+//! beside one kind of attacker (a process of its own: `attacker`) that sends to a socket where nobody
+//! reads, and attacked by it, in turn, over some rounds. The part in the middle tells what the attacker's
+//! process itself takes from CPUs that it shares with the venue, which an attacker elsewhere does not.
 //! Produces a table of order -> Accepted times and their ratios. Fails on what must not happen at all:
 //! an order without an answer, a hole in the reports, a lost session. Times are told, not judged.
 
@@ -15,8 +17,9 @@ use rialto::types::*;
 use rialto::wire::mold::{self, Header, PacketBuilder};
 use rialto::wire::ouch::Outbound;
 use rialto::wire::session::{Block, Challenge, Login, VERSION, make_token};
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 #[derive(Args)]
 pub struct FloodArgs {
@@ -29,11 +32,11 @@ pub struct FloodArgs {
     /// Datagrams a second of the attacker
     #[arg(long, default_value_t = 10_000)]
     attack_rate: u64,
-    /// Seconds of each part
-    #[arg(long, default_value_t = 3)]
+    /// Seconds of each of the three parts
+    #[arg(long, default_value_t = 1)]
     seconds: u64,
-    /// Times that every kind is measured, quiet and attacked in turn
-    #[arg(long, default_value_t = 5)]
+    /// Times that every kind is measured
+    #[arg(long, default_value_t = 15)]
     rounds: usize,
 }
 
@@ -44,10 +47,11 @@ pub struct AttackerArgs {
     kind: Kind,
     #[arg(long)]
     gateway: SocketAddrV4,
+    /// Where it is sent; what it takes to send it comes from the gateway
+    #[arg(long)]
+    aim: SocketAddrV4,
     #[arg(long)]
     rate: u64,
-    #[arg(long)]
-    seconds: u64,
 }
 
 /// What an attack may do to the p99 of others, as a factor.
@@ -159,18 +163,27 @@ pub fn run(args: &FloodArgs) -> Result<(), String> {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     println!(
-        "2 brokers x {} orders/s open loop, attacker {} datagrams/s; {} rounds of {} s quiet and {} s \
-         attacked of each kind; us of all rounds, ratios: medians over rounds",
-        args.rate, args.attack_rate, args.rounds, args.seconds, args.seconds
+        "2 brokers x {} orders/s open loop, attacker {} datagrams/s; {} rounds of each kind, {} s quiet, \
+         {} s beside (the attacker sends to a socket where nobody reads), {} s attacked; us of all rounds, \
+         ratios: medians over rounds",
+        args.rate, args.attack_rate, args.rounds, args.seconds, args.seconds, args.seconds
     );
-    let mut pairs: [Vec<Pair>; KINDS.len()] = Default::default();
+    // Its queue is soon full: from then on the kernel drops what comes.
+    let nobody = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
+    let elsewhere = match nobody.local_addr().map_err(|e| e.to_string())? {
+        std::net::SocketAddr::V4(at) => at,
+        at => return Err(format!("{at} is no IPv4 address")),
+    };
+    let mut rounds: [Vec<Round>; KINDS.len()] = Default::default();
     for _ in 0..args.rounds {
-        for (kind, pairs) in KINDS.iter().zip(&mut pairs) {
+        for (kind, rounds) in KINDS.iter().zip(&mut rounds) {
             let quiet = part(&mut traders, &clock, args)?;
-            pairs.push(Pair { quiet, attacked: attacked(*kind, &mut traders, &clock, args)? });
+            let mut under = |aim| attacked(*kind, aim, &mut traders, &clock, args);
+            let beside = under(elsewhere)?;
+            rounds.push([quiet, beside, under(args.gateway)?]);
         }
     }
-    table(&pairs);
+    table(&rounds);
     let mut faults = Vec::new();
     for (trader, user) in traders.iter().zip(["ALFA01", "BRVO01"]) {
         println!("{user}: {} orders, {} answered", trader.sent, trader.answered);
@@ -184,9 +197,10 @@ pub fn run(args: &FloodArgs) -> Result<(), String> {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
-/// One part under attack by that kind.
+/// One part while an attacker of that kind sends to `aim`.
 fn attacked(
     kind: Kind,
+    aim: SocketAddrV4,
     traders: &mut [Trader; 2],
     clock: &SystemClock,
     args: &FloodArgs,
@@ -194,55 +208,68 @@ fn attacked(
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut attacker = Command::new(program)
         .args(["attacker", "--kind", &name(kind), "--gateway", &args.gateway.to_string()])
-        .args(["--rate", &args.attack_rate.to_string()])
-        .args(["--seconds", &(args.seconds + 1).to_string()])
+        .args(["--aim", &aim.to_string(), "--rate", &args.attack_rate.to_string()])
+        .stdout(Stdio::piped())
         .spawn()
+        .map(Ends)
         .map_err(|e| format!("attacker: {e}"))?;
-    // It is under way when the first order leaves.
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    let times = part(traders, clock, args);
-    let ended = attacker.wait().map_err(|e| format!("attacker: {e}"))?;
-    if !ended.success() {
-        return Err(format!("attacker {} failed", name(kind)));
+    // It says when it is under way.
+    let said = attacker.0.stdout.take().map(|out| BufReader::new(out).lines().next());
+    if !matches!(said, Some(Some(Ok(_)))) {
+        return Err(format!("attacker {} did not begin", name(kind)));
     }
-    times
+    let times = part(traders, clock, args);
+    match attacker.0.try_wait().map_err(|e| format!("attacker: {e}"))? {
+        None => times,
+        Some(status) => {
+            Err(format!("attacker {} ended before it was told to: {status}", name(kind)))
+        }
+    }
 }
 
-/// Times of one kind in one round.
-struct Pair {
-    quiet: Histogram<u64>,
-    attacked: Histogram<u64>,
+/// A process that does not outlive this value.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
+
+/// Times of one kind in one round, by part.
+type Round = [Histogram<u64>; 3];
+/// The parts of a round.
+const QUIET: usize = 0;
+const BESIDE: usize = 1;
+const ATTACKED: usize = 2;
 
 /// A line a kind: times of all its rounds together, ratios as medians over the rounds.
-fn table(pairs: &[Vec<Pair>; KINDS.len()]) {
+fn table(rounds: &[Vec<Round>; KINDS.len()]) {
     println!(
-        "{:<12}{:>24}{:>24}{:>10}{:>10}",
-        "", "quiet p50 / p99", "attacked p50 / p99", "p50 x", "p99 x"
+        "{:<12}{:>20}{:>20}{:>20}{:>12}{:>12}{:>12}",
+        "us p50 / p99", "quiet", "beside", "attacked", "/ quiet p50", "p99", "/ beside p99"
     );
-    for (kind, pairs) in KINDS.iter().zip(pairs) {
-        let mut all = Pair { quiet: histogram(), attacked: histogram() };
-        for pair in pairs {
-            all.quiet += &pair.quiet;
-            all.attacked += &pair.attacked;
+    let us = |times: &Histogram<u64>, q| times.value_at_quantile(q) as f64 / 1_000.0;
+    for (kind, rounds) in KINDS.iter().zip(rounds) {
+        print!("{:<12}", name(*kind));
+        for part in [QUIET, BESIDE, ATTACKED] {
+            let mut all = histogram();
+            rounds.iter().for_each(|round| all += &round[part]);
+            print!("{:>10.1} /{:>8.1}", us(&all, 0.5), us(&all, 0.99));
         }
-        let us = |times: &Histogram<u64>, q| times.value_at_quantile(q) as f64 / 1_000.0;
-        let ratio = |q| {
-            let of = |pair: &Pair| us(&pair.attacked, q) / us(&pair.quiet, q).max(0.001);
-            let mut ratios: Vec<f64> = pairs.iter().map(of).collect();
+        let ratio = |base: usize, q| {
+            let of = |round: &Round| us(&round[ATTACKED], q) / us(&round[base], q).max(0.001);
+            let mut ratios: Vec<f64> = rounds.iter().map(of).collect();
             ratios.sort_by(f64::total_cmp);
             ratios.get(ratios.len() / 2).copied().unwrap_or(0.0)
         };
-        let p99 = ratio(0.99);
+        let p99 = ratio(QUIET, 0.99);
         println!(
-            "{:<12}{:>13.1} /{:>9.1}{:>13.1} /{:>9.1}{:>10.2}{:>10.2}  {}",
-            name(*kind),
-            us(&all.quiet, 0.5),
-            us(&all.quiet, 0.99),
-            us(&all.attacked, 0.5),
-            us(&all.attacked, 0.99),
-            ratio(0.5),
+            "{:>12.2}{:>12.2}{:>12.2}  {}",
+            ratio(QUIET, 0.5),
             p99,
+            ratio(BESIDE, 0.99),
             if p99 <= P99_RATIO_MAX { "held" } else { "MISSED" }
         );
     }
@@ -292,7 +319,7 @@ fn part(
     }
 }
 
-/// The attacker's process.
+/// The attacker's process: says a line when it begins, goes on until it is killed.
 pub fn attack(args: &AttackerArgs) -> Result<(), String> {
     let clock = SystemClock::new();
     let mut port = UdpPort::bind(any()).map_err(|e| e.to_string())?;
@@ -308,7 +335,8 @@ pub fn attack(args: &AttackerArgs) -> Result<(), String> {
     }
     let start = clock.now();
     let step = 1_000_000_000 / args.rate.max(1);
-    for i in 0..args.rate * args.seconds {
+    println!("{} begin", name(args.kind));
+    for i in 0.. {
         while clock.now() < start.plus(i * step) {
             std::thread::sleep(std::time::Duration::from_micros(50));
         }
@@ -325,12 +353,12 @@ pub fn attack(args: &AttackerArgs) -> Result<(), String> {
             Kind::WrongKey => login(random.draw(), nonce, [0xEE; 32], &clock, args.gateway),
             Kind::Replays => {
                 if let Some(own) = &mut own {
-                    own.again();
+                    own.again(args.aim);
                 }
                 continue;
             }
         };
-        port.send(args.gateway, |out| {
+        port.send(args.aim, |out| {
             let len = bytes.len().min(out.len()).min(DATAGRAM_BYTES_MAX);
             out[..len].copy_from_slice(&bytes[..len]);
             len
@@ -407,7 +435,6 @@ fn challenge(
 /// A session that says one thing for ever: its port is kept by the broker that logged it in.
 struct Replayed {
     port: UdpPort,
-    gateway: SocketAddrV4,
     datagram: Vec<u8>,
 }
 
@@ -450,15 +477,15 @@ impl Replayed {
             if let Some(accepted) = accepted {
                 // A query: applied once, then it is a duplicate for ever.
                 let datagram = packet(accepted.token, accepted.applied + 1, b"Q");
-                return Ok(Replayed { port, gateway, datagram });
+                return Ok(Replayed { port, datagram });
             }
         }
         Err("BRVO02 cannot log in".into())
     }
 
-    fn again(&mut self) {
+    fn again(&mut self, aim: SocketAddrV4) {
         let bytes = &self.datagram;
-        self.port.send(self.gateway, |out| {
+        self.port.send(aim, |out| {
             out[..bytes.len()].copy_from_slice(bytes);
             bytes.len()
         });
