@@ -8,8 +8,9 @@ use crate::clock::Clock;
 use crate::config::{AgentName, Durability};
 use crate::gateway::Entropy;
 use crate::net::AnyPort;
+use crate::replay::ReplayError;
 use crate::sim::{Dice, EXCHANGE, GATEWAY, Happening, REPAIR, When};
-use crate::store::{Control, Day, LogIndex};
+use crate::store::{Control, Day, LogIndex, ReadError, StoreError};
 use crate::topology::{Assembly, Facts, Ports, StartError, Surroundings, assemble, close_day};
 use crate::types::*;
 use std::any::Any;
@@ -383,16 +384,33 @@ impl World<'_> {
                 self.tell(Happening::MemoryLost { day: day.clone() });
             }
             StartError::BetweenDays { .. } => {}
+            _ if self.host.is_troubled() && is_of_storage(&error) => {
+                self.counts.starts_put_off += 1;
+            }
             // By recovery or, behind a snapshot, by whoever reads the record.
-            _ if self.damage.is_some() => {
+            _ if self.damage.as_ref().is_some_and(|damage| damage.is_named(&error)) => {
                 self.counts.damages_refused += 1;
                 if let Some(damage) = self.damage.take() {
                     self.host.mend(&damage);
                 }
             }
-            _ if self.host.is_troubled() => self.counts.starts_put_off += 1,
             _ => self.violate("a start was refused", error.to_string()),
         }
+    }
+}
+
+/// True when a start gave up on what the storage refused it.
+fn is_of_storage(error: &StartError) -> bool {
+    match error {
+        StartError::Store(cause) => matches!(cause, StoreError::Io { .. }),
+        StartError::Read(ReadError::Open(cause)) => matches!(**cause, StoreError::Io { .. }),
+        StartError::EndedDay { cause, .. } => !matches!(
+            cause,
+            ReplayError::Store(StoreError::Damaged { .. })
+                | ReplayError::Read(ReadError::Damaged { .. })
+        ),
+        StartError::Archive(_) | StartError::Guard(_) | StartError::FirstRecord(_) => true,
+        _ => false,
     }
 }
 

@@ -1,9 +1,10 @@
 //! The machine of the exchange: its storage, and what the world does to it.
 
 use crate::store::{
-    DayView, Faults, HEADER_BYTES, LogIndex, MemoryStorage, SimulatedCrash, Storage, StoreError,
-    Tier,
+    DayView, Faults, HEADER_BYTES, LogIndex, MemoryStorage, ReadError, SimulatedCrash, Storage,
+    StoreError, Tier,
 };
+use crate::topology::StartError;
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,21 @@ pub(super) struct Damaged {
     copy: PathBuf,
     offset: u64,
     mask: u8,
+    /// Log position of the record that the byte belongs to.
+    record: u64,
+}
+
+impl Damaged {
+    /// True when that start names the damaged record: its file, and a place at or before the byte.
+    pub(super) fn is_named(&self, error: &StartError) -> bool {
+        match error {
+            StartError::Store(StoreError::Damaged { path, offset, .. }) => {
+                (*path == self.path || *path == self.copy) && *offset <= self.offset
+            }
+            StartError::Read(ReadError::Damaged { position, .. }) => self.record == *position,
+            _ => false,
+        }
+    }
 }
 
 /// See the module's head.
@@ -186,12 +202,13 @@ impl Host {
         let path =
             [hot, dir].map(|d| d.join(&name)).into_iter().find(|p| self.outside.exists(p))?;
         let copy = hot.join(&name);
-        self.outside.damage(&path, offset, mask).then_some(Damaged { path, copy, offset, mask })
+        let damaged = self.outside.damage(&path, offset, mask);
+        damaged.then_some(Damaged { path, copy, offset, mask, record: position })
     }
 
     /// The good byte is back.
     pub(super) fn mend(&self, damage: &Damaged) {
-        let Damaged { path, copy, offset, mask } = damage;
+        let Damaged { path, copy, offset, mask, .. } = damage;
         self.outside.damage(path, *offset, *mask);
         // A start copies back what it has no need to read.
         let byte = |path| Some(*self.look(path)?.get(*offset as usize)?);
