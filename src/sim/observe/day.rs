@@ -83,7 +83,8 @@ pub struct DayWatch {
     believed: Vec<Believed>,
     delivered: Vec<Delivered>,
     concluded: Vec<Concluded>,
-    over: bool,
+    /// When EndOfDay was sequenced.
+    over: Option<Nanos>,
     /// Messages sequenced since the last check.
     arrived: Vec<(u64, MessageHead)>,
     /// Datagrams that the gateway received at the last times.
@@ -170,7 +171,7 @@ impl DayWatch {
             believed: Vec::new(),
             delivered: Vec::new(),
             concluded: Vec::new(),
-            over: false,
+            over: None,
             arrived: Vec::new(),
             bursts: VecDeque::new(),
             passed_over: vec![(Nanos(0), 0..0); scene.keys.len()],
@@ -426,7 +427,7 @@ impl DayWatch {
                 self.mode = *mode;
             }
             Command::EndOfDay => {
-                self.over = true;
+                self.over.get_or_insert(time);
                 self.judge_end(seq, time, faults);
             }
             _ => {}
@@ -651,7 +652,9 @@ impl DayWatch {
                 let owner = self.sessions.iter_mut().position(|w| w.on_sent(s, disk, faults));
                 if owner.is_none() && s.bytes.starts_with(b"          ") {
                     let Self { refusals, sessions, keys, over, clocks_agree, .. } = self;
-                    refusals.judge(s, sessions, keys, (*over, *clocks_agree), faults);
+                    // The log may have the end already of which nobody knew when this left.
+                    let over = over.is_some_and(|over| !*clocks_agree || over <= s.at);
+                    refusals.judge(s, sessions, keys, (over, *clocks_agree), faults);
                 }
                 let head = s.bytes.get(10..20).unwrap_or(&[0; 10]);
                 let sequence = head[..8].iter().fold(0, shifted);
@@ -788,7 +791,7 @@ impl DayWatch {
     /// What the ended day left to each account: name, cash, shares by symbol. `None` when it has not
     /// ended.
     pub fn closing(&self) -> Option<Vec<Estate>> {
-        let naive = self.ledger.naive().filter(|_| self.over)?;
+        let naive = self.ledger.naive().filter(|_| self.over.is_some())?;
         let specs = naive.genesis().accounts.iter().enumerate();
         let closing = specs.filter_map(|(slot, spec)| {
             let account = naive.account(AccountSlot(slot as u16))?;
@@ -811,7 +814,7 @@ impl DayWatch {
 
     /// No client is bound that has been silent for its dead time and a second.
     pub fn judge_silence(&self, now: Nanos, faults: &mut Faults) {
-        if !self.clocks_agree || self.over {
+        if !self.clocks_agree || self.over.is_some() {
             return;
         }
         for (i, session) in self.sessions.iter().enumerate() {

@@ -149,7 +149,7 @@ impl Refusals {
         }
     }
 
-    /// An H or a J left. `over`: the day has ended.
+    /// An H or a J left. `over`: the day had ended by then.
     pub fn judge(
         &mut self,
         sent: &Sent,
@@ -205,13 +205,14 @@ impl Refusals {
                     b'T' => (clocks_agree && !login.any(late)
                         || !clocks_agree && login.next().is_none())
                     .then_some("no login with this nonce is out of time"),
-                    b'S' if over => None,
                     b'S' => {
                         let of = sessions.iter_mut().filter(|s| s.was_bound(to, nonce));
                         of.for_each(|s| s.told_dead(sent.at));
                         let last = peer.told_dead.replace(sent.at);
                         let often = last.is_some_and(|last| sent.at.since(last) < SECOND);
                         match (dead, often) {
+                            // Every login is refused so.
+                            _ if over => None,
                             (false, _) => Some("it never was bound under this nonce"),
                             (_, true) => Some("it was told so within the last second"),
                             _ => None,
