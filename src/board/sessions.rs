@@ -122,6 +122,8 @@ struct Heard(AtomicU64);
 pub struct SessionBoard {
     places: Box<[Place]>,
     day_over: AtomicBool,
+    /// When each session that the end of the day unbound had been told so; 0 = not yet.
+    end_told: AtomicU64,
     /// Nothing new is taken: see [`SessionBoard::halt`].
     halted: AtomicBool,
     /// When an ingress last read the network.
@@ -138,6 +140,7 @@ impl SessionBoard {
         Arc::new(SessionBoard {
             places,
             day_over: AtomicBool::new(false),
+            end_told: AtomicU64::new(0),
             halted: AtomicBool::new(false),
             listened: Heard::default(),
         })
@@ -253,6 +256,17 @@ impl SessionBoard {
     /// The day is over: logins get J 'S'. Egress only.
     pub fn end_day(&self) {
         self.day_over.store(true, Ordering::Release);
+    }
+
+    /// Every session that the end of the day unbound has been told so in this run. Egress only.
+    pub fn tell_end(&self, now: Nanos) {
+        self.end_told.store(now.0.max(1), Ordering::Release);
+    }
+
+    /// When that was; at once where there is no session.
+    pub fn end_told(&self) -> Option<Nanos> {
+        let at = self.end_told.load(Ordering::Acquire);
+        (at != 0 || self.places.is_empty()).then_some(Nanos(at))
     }
 
     /// True after end of day.

@@ -253,6 +253,10 @@ fn serve(
     let mut last = status(config, &venue, &scheduling, (&run.sandbox, &run.shadows), state);
     run.shadows.none();
     let (day, data) = (day_name(&venue), config.data.display());
+    let untold = if ended { venue.ending.untold() } else { Vec::new() };
+    if !untold.is_empty() {
+        tracing::warn!("the end of day {day} could not be told, or answered for, by {untold:?}");
+    }
     let capture = venue.capture();
     // A panic of an agent is told with its name; the exit code says so too.
     let archived = if ended { venue.end() } else { venue.stop() };

@@ -187,6 +187,11 @@ impl Client {
         }
     }
 
+    /// The end of the day is still to be told to this client.
+    pub(super) fn owes_end(&self) -> bool {
+        self.served && self.end_step == 0
+    }
+
     fn tell_end(&mut self, now: Nanos) {
         self.want_applied(now);
         // K first, then the end.

@@ -121,6 +121,8 @@ struct Table {
     midnight: Nanos,
     epoch: u32,
     replay_packets_max: u16,
+    /// The day is over, and not all have been told so yet.
+    ending: bool,
 }
 
 impl<P: Port, C: Clock> Egress<P, C> {
@@ -145,6 +147,7 @@ impl<P: Port, C: Clock> Egress<P, C> {
             midnight: config.midnight,
             epoch: config.epoch,
             replay_packets_max: config.replay_packets_max.min(u16::MAX as usize) as u16,
+            ending: false,
         };
         Egress {
             port,
@@ -200,6 +203,7 @@ impl<P: Port, C: Clock> Egress<P, C> {
     pub fn resume_behind(&mut self, seq: Seq, position: u64, day_ended: bool) {
         self.events.seek_record(position, Seq(seq.0 + 1));
         if day_ended {
+            self.table.ending = true;
             self.table.board.end_day();
         }
     }
@@ -476,6 +480,7 @@ impl<P: Port, C: Clock> Agent for Egress<P, C> {
 
     fn duty_cycle(&mut self, now: Nanos) -> usize {
         let mut done = self.follow_events(now);
+        let drained = done < BATCH;
         self.send_dirty(now);
         done += self.take_asks(now);
         done += self.send_due(now);
@@ -483,6 +488,10 @@ impl<P: Port, C: Clock> Agent for Egress<P, C> {
         if done > 0 {
             self.port.flush();
             self.measure();
+        }
+        // The commit mark moves by whole commands: all that the end is was read.
+        if self.table.ending && drained {
+            self.table.end_told(now);
         }
         done
     }
@@ -526,7 +535,10 @@ impl Table {
                 let served = client.served;
                 self.board.bind(slot, &Binding { bound: false, served, ..binding });
             }
-            EventBody::SessionMark(mark) if mark.code == b'E' => self.board.end_day(),
+            EventBody::SessionMark(mark) if mark.code == b'E' => {
+                self.ending = true;
+                self.board.end_day();
+            }
             EventBody::Applied(_) => {
                 if let Some(now) = live.filter(|_| !planted::is(Bug::AnsweredLater)) {
                     client.want_applied(now);
@@ -545,6 +557,15 @@ impl Table {
                 }
             }
             self.next_deadline = self.next_deadline.min(client.deadline());
+        }
+    }
+
+    /// Notes it when nobody is left whom the end has to be told. Cost: O(sessions).
+    #[cold]
+    fn end_told(&mut self, now: Nanos) {
+        if !self.clients.iter().any(Client::owes_end) {
+            self.ending = false;
+            self.board.tell_end(now);
         }
     }
 

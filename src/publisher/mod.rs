@@ -317,6 +317,10 @@ impl<P: Port> Agent for Publisher<P> {
             self.left = left;
             self.released.advance(left);
         }
+        // Behind the flush: what the lines have not taken was not said.
+        if let Some(said) = self.end_said {
+            self.released.say_end(said);
+        }
         read
     }
 

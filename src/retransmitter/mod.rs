@@ -317,6 +317,9 @@ impl<P: Port> Agent for Retransmitter<P> {
 
     fn duty_cycle(&mut self, now: Nanos) -> usize {
         let followed = self.follow();
+        if self.released.end_said().is_some() && self.index.last() >= self.released.get() {
+            self.released.can_repair_end(now);
+        }
         let received = self.receive();
         for index in 0..self.requests.len() {
             self.answer(self.requests[index], now);

@@ -5,9 +5,9 @@
 //! a simulator assembles the very same agents. Produces an [`Assembly`]: nothing runs yet. Must not
 //! know threads or sockets.
 
-use super::StartError;
 use super::day::{commit_what_is_written, open_day};
 use super::recover;
+use super::{Ending, StartError};
 use crate::agent::Agent;
 use crate::board::{EngineStatus, SessionBoard};
 use crate::clock::Clock;
@@ -104,6 +104,8 @@ pub struct Assembly {
     pub counters: Vec<Arc<dyn CounterSet>>,
     /// How far the feed has left.
     pub released: Released,
+    /// Where the end of the day stands.
+    pub ending: Ending,
     /// Logins that were refused.
     pub refusals: Arc<gateway::Refusals>,
 }
@@ -360,6 +362,7 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         ends,
         ended_late,
     };
+    let ending = Ending::new(status.clone(), board.clone(), released.clone());
     Ok(Assembly {
         agents,
         preparer,
@@ -371,6 +374,7 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         inside,
         counters,
         released,
+        ending,
         refusals,
     })
 }

@@ -10,6 +10,7 @@ mod calendar;
 mod capture;
 mod carry;
 mod day;
+mod ending;
 mod error;
 mod fill;
 mod host;
@@ -23,6 +24,7 @@ pub use assemble::{Assembly, Facts, PlacedAgent, Ports, Surroundings, assemble};
 pub use calendar::{DayPlan, Next, next_day};
 pub use carry::{Carried, CarryError};
 pub use day::{close_day, rehearse};
+pub use ending::Ending;
 pub use error::StartError;
 pub use fill::Filler;
 pub use host::hot_place;
@@ -62,6 +64,8 @@ pub struct Venue {
     pub counters: Vec<Arc<dyn CounterSet>>,
     /// How far the feed has left.
     pub released: Released,
+    /// Where the end of the day stands.
+    pub ending: Ending,
     /// Logins that were refused.
     pub refusals: Arc<Refusals>,
     /// The way that datagrams take.
@@ -240,6 +244,7 @@ impl Venue {
             inside: assembly.inside,
             counters: assembly.counters,
             released: assembly.released,
+            ending: assembly.ending,
             refusals: assembly.refusals,
             path: way.path,
             path_refusals: way.why,
@@ -269,11 +274,10 @@ impl Venue {
         self.day.control()
     }
 
-    /// False once the day is over and `linger_ns` have passed since its end, and since this process
-    /// serves: what the one before it could not say any more is said then. Then [`Venue::end`].
+    /// False once the day is over, told and was served for `linger_ns`: [`Ending::is_served`]. Then
+    /// [`Venue::end`].
     pub fn is_served(&self, linger_ns: u64, now: Nanos) -> bool {
-        let since = |ended: Nanos| now.since(ended.max(self.facts.ready));
-        self.status.day_over().is_none_or(|ended| since(ended) < linger_ns)
+        self.ending.is_served(self.facts.ready, linger_ns, now)
     }
 
     /// Goes silent: ends the threads; no message says so. Err: one had panicked. Afterwards the

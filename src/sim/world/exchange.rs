@@ -11,7 +11,9 @@ use crate::net::AnyPort;
 use crate::replay::ReplayError;
 use crate::sim::{Dice, EXCHANGE, GATEWAY, Happening, REPAIR, When};
 use crate::store::{Control, Day, LogIndex, ReadError, StoreError};
-use crate::topology::{Assembly, Facts, Ports, StartError, Surroundings, assemble, close_day};
+use crate::topology::{
+    Assembly, Ending, Facts, Ports, StartError, Surroundings, assemble, close_day,
+};
 use crate::types::*;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +34,7 @@ pub(super) struct Exchange {
     /// Its clock against true time.
     pub offset_ns: i64,
     status: Arc<EngineStatus>,
+    ending: Ending,
     pub facts: Facts,
     /// Last: agents hold mappings of its files.
     pub day: Day,
@@ -55,8 +58,8 @@ impl Exchange {
         if let Some(preparer) = assembly.preparer.take() {
             threads.push(thread(vec![Box::new(preparer)]));
         }
-        let Assembly { status, facts, day, .. } = assembly;
-        Exchange { threads, clock, offset_ns, status, facts, day }
+        let Assembly { status, ending, facts, day, .. } = assembly;
+        Exchange { threads, clock, offset_ns, status, ending, facts, day }
     }
 
     pub(super) fn threads(&self) -> usize {
@@ -230,9 +233,8 @@ impl World<'_> {
     /// An ended day was served long enough: the next one begins.
     pub(super) fn end_day_when_served(&mut self) {
         let Some(exchange) = &self.exchange else { return };
-        let Some(over) = exchange.status.day_over() else { return };
-        let own_now = self.now.wrapping_add_signed(exchange.offset_ns);
-        if own_now.saturating_sub(over.max(exchange.facts.ready).0) >= self.config.day.linger_ns {
+        let own_now = Nanos(self.now.wrapping_add_signed(exchange.offset_ns));
+        if !exchange.ending.is_served(exchange.facts.ready, self.config.day.linger_ns, own_now) {
             self.stop_exchange(MS, true);
         }
     }

@@ -1,7 +1,8 @@
 //! Whole venues as `assemble` makes them, on one thread, on a simulated host: a command that kills the
-//! exchange, disks that fill up, slow down and fail.
+//! exchange, disks that fill up, slow down and fail, threads that stand still when the day ends.
 
 mod disks;
+mod ending;
 mod joined;
 mod void;
 
@@ -67,6 +68,8 @@ struct World {
     archiver_back: Nanos,
     /// False: the archiver's thread does not run.
     archiving: bool,
+    /// The thread of this agent stands still.
+    still: Option<AgentName>,
     /// What the last panic said.
     died: Option<String>,
     lives: u64,
@@ -85,6 +88,7 @@ impl World {
             network,
             archiver_back: Nanos(0),
             archiving: true,
+            still: None,
             died: None,
             lives: 0,
         }
@@ -147,9 +151,13 @@ impl World {
             done += firm.poll(now);
         }
         let archives = self.archiving && now >= self.archiver_back;
+        let still = self.still;
         let Some(venue) = &mut self.venue else { return done };
         let cycle = catch_unwind(AssertUnwindSafe(|| {
             for placed in &mut venue.agents {
+                if still == Some(placed.name) {
+                    continue;
+                }
                 if placed.name != AgentName::Archiver {
                     done += placed.agent.duty_cycle(now);
                 } else if archives {

@@ -1,0 +1,52 @@
+//! The end of a day while a thread stands still: nobody's last message is given up.
+
+use super::*;
+
+/// A venue whose day is over while the thread of `agent` stands still.
+fn over_without(agent: AgentName) -> World {
+    let mut world =
+        World::started(config("trial_day_seconds = 3\nlinger_seconds = 1", "/memory/hot"));
+    world.still = Some(agent);
+    world.rest_orders(10);
+    world.run_until(4 * S, |w| w.venue().status.day_over().is_some());
+    world
+}
+
+fn served_at(world: &World, now: Nanos) -> bool {
+    let venue = world.venue();
+    venue.ending.is_served(venue.facts.ready, world.config.day.linger_ns, now)
+}
+
+#[test]
+fn a_day_is_served_from_when_its_end_was_told_by_all() {
+    let cases: [(_, &[&str]); 3] = [
+        (AgentName::Publisher, &["the feed", "repair"]),
+        (AgentName::Egress, &["the sessions"]),
+        (AgentName::Retransmitter, &["repair"]),
+    ];
+    for (agent, untold) in cases {
+        let mut world = over_without(agent);
+        // Longer than an ended day is served.
+        world.run(3 * S);
+        assert!(served_at(&world, world.clock.now()), "{agent:?}");
+        assert_eq!(world.venue().ending.untold(), untold);
+        world.still = None;
+        world.run(20 * MS);
+        assert_eq!(world.venue().ending.untold(), [""; 0], "{agent:?}");
+        let last = world.events().iter().map(|event| event.head.feed).max();
+        assert_eq!(Some(world.venue().released.get()), last);
+        // Who missed something of it has as long as ever to ask.
+        world.run(960 * MS);
+        assert!(served_at(&world, world.clock.now()), "{agent:?}");
+        world.run(60 * MS);
+        assert!(!served_at(&world, world.clock.now()), "{agent:?}");
+    }
+}
+
+#[test]
+fn an_end_that_cannot_be_told_holds_the_day_up_for_a_minute() {
+    let world = over_without(AgentName::Publisher);
+    let over = world.venue().status.day_over().expect("the day is over");
+    assert!(served_at(&world, over.plus(60 * S - 1)));
+    assert!(!served_at(&world, over.plus(60 * S)));
+}
