@@ -22,6 +22,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +32,7 @@ use std::sync::{Arc, Mutex};
 ///
 /// Joins both multicast lines, takes each message from whichever line has it first, repairs what
 /// both lost, and tells every message once and in order. The exchange need not run on this host.
-/// Ends with the trading day.
+/// Ends with the trading day. Exit code 1: messages were lost, or nothing was heard.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   rialto feed                              every message from now on, one per line
@@ -89,7 +90,8 @@ pub struct Arguments {
     loss: f64,
 }
 
-/// Runs the command. Exit code 1 when messages were lost or contradict each other.
+/// Runs the command. Exit code 1 when messages were lost or contradict each other, or no session was
+/// heard.
 pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     let addresses = addresses(&a)?;
     let options = options(&a)?;
@@ -162,10 +164,15 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         // Whoever read our output has seen enough.
         Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         Some(error) => return Err(error).context("output cannot be written"),
-        None => say!("{}", if a.json { outcome.json() } else { outcome.text() }),
+        None if a.json => {
+            say!("{}", outcome.json());
+            if let Some(why) = outcome.why_none() {
+                eprintln!("{why}");
+            }
+        }
+        None => say!("{}", outcome.text()),
     }
-    let whole = outcome.counters.lost == 0 && outcome.contradiction.is_none();
-    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// Where the feed is: options first, then the configuration.
@@ -246,6 +253,10 @@ struct Outcome {
 impl Outcome {
     fn session(&self) -> String {
         self.session.map_or_else(|| "-".into(), |s| s.text())
+    }
+
+    fn is_good(&self) -> bool {
+        self.session.is_some() && self.counters.lost == 0 && self.contradiction.is_none()
     }
 
     fn json(&self) -> String {
@@ -376,6 +387,22 @@ impl Agent for Follower {
         }
         taken
     }
+
+    fn housekeeping(&mut self, _now: Nanos) {
+        // Else only the next message would find out, and on a quiet line there is none for hours.
+        if !self.view.quiet && reader_gone() {
+            self.view.failure.get_or_insert(io::ErrorKind::BrokenPipe.into());
+        }
+    }
+}
+
+/// True when nobody can read standard output any more: a pipe without a reader, a terminal that is
+/// closed. One system call.
+fn reader_gone() -> bool {
+    let mut polled = libc::pollfd { fd: io::stdout().as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: `polled` is one pollfd, exclusively borrowed; a timeout of 0 returns at once (poll(2)).
+    let found = unsafe { libc::poll(&mut polled, 1, 0) };
+    found > 0 && polled.revents & (libc::POLLERR | libc::POLLHUP) != 0
 }
 
 impl Drop for Follower {
@@ -660,6 +687,7 @@ mod tests {
             let text = found.text();
             assert_eq!(text.lines().nth(2).is_some(), why.is_some(), "{text}");
             assert!(text.contains(why.unwrap_or("")), "{text}");
+            assert_eq!(found.is_good(), session.is_some() && counters.lost == 0, "{text}");
         }
     }
 }

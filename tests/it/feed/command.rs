@@ -79,3 +79,47 @@ fn the_command_records_a_day_and_shows_a_book() {
     assert!(lines.lines().count() >= said.len() + 2);
     assert!(lines.contains("S system O") && lines.contains("end of session"), "{lines}");
 }
+
+#[test]
+fn the_command_says_when_nothing_was_heard() {
+    if !crate::host::loopback() {
+        return;
+    }
+    let venue = KernelVenue::new(19);
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("output");
+    let silent = |arguments: &[&str]| {
+        let ended = feed(&venue, &output, arguments).wait().unwrap();
+        (ended.code(), read_to_string(&output).unwrap())
+    };
+    let (code, text) = silent(&["--seconds", "1"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("nothing was heard"), "{text}");
+    let (code, text) = silent(&["--seconds", "1", "--quiet", "--json"]);
+    assert_eq!(code, Some(1));
+    let summary: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+    assert_eq!(summary["session"], serde_json::Value::Null);
+}
+
+#[test]
+fn the_command_ends_when_nobody_reads_on() {
+    if !crate::host::loopback() {
+        return;
+    }
+    let venue = KernelVenue::new(20);
+    let at = &venue.addresses;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rialto"))
+        .arg("feed")
+        .args(["--group-a", &at.group_a.to_string(), "--group-b", &at.group_b.to_string()])
+        .args(["--interface", &at.interface.to_string(), "--seconds", "60"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let clock = SystemClock::new();
+    let began = clock.now();
+    drop(child.stdout.take());
+    // No message comes: the line is silent.
+    assert!(child.wait().unwrap().success());
+    assert!(clock.now().since(began) < 30_000 * MS);
+}
