@@ -212,6 +212,8 @@ impl World<'_> {
             Durability::Disk => self.counts.power_losses_disk += 1,
         }
         self.host.lose_power();
+        // What was damaged in memory is gone with it.
+        self.damage = self.damage.take().filter(|damage| self.host.has(damage));
         self.memory_gone = true;
         self.tell(Happening::PowerLost);
     }

@@ -206,6 +206,11 @@ impl Host {
         damaged.then_some(Damaged { path, copy, offset, mask, record: position })
     }
 
+    /// The damaged file is still there.
+    pub(super) fn has(&self, damage: &Damaged) -> bool {
+        self.outside.exists(&damage.path)
+    }
+
     /// The good byte is back.
     pub(super) fn mend(&self, damage: &Damaged) {
         let Damaged { path, copy, offset, mask, .. } = damage;
