@@ -2,8 +2,9 @@
 //!
 //! Consumes copies of the naive and of the fast exchange and the last messages of the log; produces
 //! the first difference. Behind the gateway many rules of the exchange are a second line (a logoff
-//! with a wrong number, a message of another login, a number too far ahead), and nobody in the
-//! simulation halts a symbol: here each is met with the books that the day has made.
+//! with a wrong number, a message of another login, a number too far ahead), nobody in the simulation
+//! halts a symbol or voids a command, and few sessions have more orders than one command cancels: here
+//! each is met with the books that the day has made.
 
 use crate::exchange::command::*;
 use crate::exchange::event::Event;
@@ -14,12 +15,18 @@ use crate::types::*;
 
 /// Commands of one probe.
 const COMMANDS: u64 = 24;
+/// Orders that a crowd enters at most: more than two steps of a mass action cancel.
+const CROWD_MAX: u64 = 600;
+/// An hour.
+const HOUR_NS: u64 = 3_600_000_000_000;
+/// Continues that follow an end of day at most.
+const CONTINUES: usize = 6;
 
 /// Applies commands of its own choice, the same from the same state, to both; they must agree after
 /// each. `recent`: bodies that clients sent lately, not empty. Panics as the models' own checks do.
 pub fn probe(
-    mut naive: Naive,
-    mut fast: Exchange,
+    naive: Naive,
+    fast: Exchange,
     recent: &[MessageBody],
     (seq, time): (u64, Nanos),
 ) -> Result<(), String> {
@@ -30,28 +37,190 @@ pub fn probe(
             orders.extend(naive.orders(Locate(locate), side));
         }
     }
-    let (mut made, mut got): (Vec<Event>, Vec<Event>) = Default::default();
-    for number in seq + 1..=seq + COMMANDS {
-        let command = command(&mut dice, &naive, &orders, recent, time);
-        made.clear();
-        got.clear();
-        naive.apply(Seq(number), time, &command, &mut made);
-        fast.apply(Seq(number), time, &command, &mut got);
-        let hashes = (naive.state_hash(), fast.state_hash());
-        if made != got || hashes.0 != hashes.1 {
-            let at = made.iter().zip(&got).position(|(a, b)| a != b);
-            let at = at.unwrap_or(made.len().min(got.len()));
-            let (expected, got) = (made.get(at), got.get(at));
-            return Err(format!(
-                "{command:?} tried after command {}: event {at}: expected {expected:?}, got {got:?}, \
-                 hashes {hashes:x?}",
-                number - 1
-            ));
+    let mut pair = Pair { naive, fast, number: seq, time, made: Vec::new(), got: Vec::new() };
+    if dice.percent(5) {
+        pair.crowd(&mut dice)?;
+    }
+    // A share of the probes is about sessions and halts more than about orders, and of one session.
+    let sessions = pair.naive.genesis().sessions.len() as u64;
+    let focus = dice.percent(35).then(|| SessionSlot(dice.below(sessions) as u16));
+    let snapshot_at = dice.below(2 * COMMANDS);
+    for at in 0..COMMANDS {
+        if at == snapshot_at {
+            pair.go_through_a_snapshot()?;
+        }
+        let command = command(&mut dice, &pair.naive, &orders, recent, time, focus);
+        pair.apply(&command, dice.percent(3))?;
+    }
+    if dice.percent(30) {
+        pair.apply(&Command::EndOfDay, false)?;
+        for _ in 0..CONTINUES {
+            pair.apply(&Command::Continue, false)?;
         }
     }
-    naive.check();
-    fast.check();
+    pair.same_views()?;
+    pair.naive.check();
+    pair.fast.check();
     Ok(())
+}
+
+/// Both exchanges, and what they made of the last command.
+struct Pair {
+    naive: Naive,
+    fast: Exchange,
+    number: u64,
+    time: Nanos,
+    made: Vec<Event>,
+    got: Vec<Event>,
+}
+
+impl Pair {
+    /// Both do the next command, perhaps as one that was voided.
+    fn apply(&mut self, command: &Command<'_>, void: bool) -> Result<(), String> {
+        self.number += 1;
+        let (seq, time) = (Seq(self.number), self.time);
+        self.made.clear();
+        self.got.clear();
+        if void {
+            self.naive.apply_void(seq, time, command, &mut self.made);
+            self.fast.apply_void(seq, time, command, &mut self.got);
+        } else {
+            self.naive.apply(seq, time, command, &mut self.made);
+            self.fast.apply(seq, time, command, &mut self.got);
+        }
+        let hashes = (self.naive.state_hash(), self.fast.state_hash());
+        let wanted = (self.naive.continue_wanted(), self.fast.continue_wanted());
+        if self.made == self.got && hashes.0 == hashes.1 && wanted.0 == wanted.1 {
+            return Ok(());
+        }
+        let at = self.made.iter().zip(&self.got).position(|(a, b)| a != b);
+        let at = at.unwrap_or(self.made.len().min(self.got.len()));
+        let (expected, got) = (self.made.get(at), self.got.get(at));
+        Err(format!(
+            "{command:?} (void {void}) tried after command {}: event {at}: expected {expected:?}, \
+             got {got:?}, hashes {hashes:x?}, continue wanted {wanted:?}",
+            self.number - 1
+        ))
+    }
+
+    /// The fast exchange goes on from its snapshot: what was halted, closed or waits stays so.
+    fn go_through_a_snapshot(&mut self) -> Result<(), String> {
+        let mut bytes = Vec::new();
+        self.fast.save(&mut bytes);
+        let restored = Exchange::restore(self.naive.genesis(), &bytes);
+        self.fast = restored.map_err(|error| format!("after {}: {error}", self.number))?;
+        Ok(())
+    }
+
+    /// What the state hash does not cover is the same in both.
+    fn same_views(&self) -> Result<(), String> {
+        let genesis = self.naive.genesis();
+        for slot in (0..genesis.sessions.len() as u16).map(SessionSlot) {
+            let (expected, got) = (self.naive.session(slot), self.fast.session(slot));
+            if expected != got {
+                return Err(format!("after {}: {expected:?}, got {got:?}", self.number));
+            }
+        }
+        for slot in (0..genesis.accounts.len() as u16).map(AccountSlot) {
+            let (expected, got) = (self.naive.account(slot), self.fast.account(slot));
+            if expected != got {
+                return Err(format!("after {}: {expected:?}, got {got:?}", self.number));
+            }
+        }
+        Ok(())
+    }
+
+    /// One or two sessions enter more than one command may cancel, and end, perhaps in a halt.
+    fn crowd(&mut self, dice: &mut Dice) -> Result<(), String> {
+        self.apply(&Command::Mode(Mode::Normal), false)?;
+        self.apply(&Command::Phase(Phase::Open), false)?;
+        let genesis = self.naive.genesis().clone();
+        let first = dice.below(genesis.sessions.len() as u64);
+        let count = genesis.sessions.len().min(dice.between(1, 2) as usize);
+        let slots = (0..count as u64).map(|at| (first + at) % genesis.sessions.len() as u64);
+        let slots: Vec<SessionSlot> = slots.map(|slot| SessionSlot(slot as u16)).collect();
+        let each = dice.between(100, CROWD_MAX) / count as u64;
+        // Far apart, references and prices fall out of the windows and pages that most stand in.
+        let urn_step = dice.pick(&[1, 64, 256, 8_192u32]);
+        let level_step = dice.pick(&[0, 0, 1, 64, 512, 1_024u32]);
+        for &session in &slots {
+            let generation = self.naive.session(session).map_or(0, |s| s.generation) + 1;
+            let later = Nanos(self.time.0 + 10_000_000_000);
+            let login = login(session, generation, CANCEL_ON_DISCONNECT, later, self.time);
+            self.apply(&Command::Login(login), false)?;
+            for at in 0..each {
+                let s = self.naive.session(session).expect("a session of Genesis");
+                let spec = &genesis.symbols[at as usize % genesis.symbols.len()];
+                let band = (spec.price_max.0 - spec.price_min.0) / spec.tick + 1;
+                let level = (at as u32).wrapping_mul(level_step);
+                let head = MessageHead {
+                    session,
+                    verdict: Verdict::Ok as u8,
+                    body: 0,
+                    generation: s.generation,
+                    client_seq: s.next_client_seq,
+                    received: self.time,
+                };
+                let enter = Enter {
+                    urn: Urn(s.last_urn.0.saturating_add(urn_step)),
+                    quantity: Quantity(spec.lot),
+                    price: u64::from(spec.price_min.0 + level % band * spec.tick),
+                    symbol: spec.symbol,
+                    account: Alpha::BLANK,
+                    min_quantity: Quantity(0),
+                    cl_ord_id: Alpha::BLANK,
+                    side: b'B',
+                    tif: b'0',
+                    display: b'Y',
+                    capacity: b'P',
+                    iso: b'N',
+                    cross: b'N',
+                    flags: 0,
+                    zero: [0; 3],
+                };
+                self.apply(&Command::Message(head, MessageBody::Enter(enter)), false)?;
+            }
+        }
+        if dice.percent(30) {
+            self.apply(&Command::Mode(Mode::Halt), false)?;
+        }
+        for &session in &slots {
+            let generation = self.naive.session(session).map_or(0, |s| s.generation);
+            let down = SessionDown { session, zero: [0; 2], generation };
+            self.apply(&Command::SessionDown(down), false)?;
+        }
+        if dice.percent(50) {
+            self.go_through_a_snapshot()?;
+        }
+        Ok(())
+    }
+}
+
+/// Flag of a login (session.md): cancel on disconnect.
+const CANCEL_ON_DISCONNECT: u8 = 1;
+
+fn login(
+    session: SessionSlot,
+    generation: u32,
+    flags: u8,
+    login_time: Nanos,
+    received: Nanos,
+) -> Login {
+    Login {
+        session,
+        flags,
+        version: 1,
+        generation,
+        token: Token::BLANK,
+        dead_time_ms: 1_000,
+        client_nonce: [1; 16],
+        server_nonce: [2; 16],
+        ip: [10, 1, 0, 1],
+        port: 5,
+        zero: [0; 6],
+        login_time,
+        received,
+    }
 }
 
 fn command(
@@ -60,14 +229,16 @@ fn command(
     orders: &[OrderView],
     recent: &[MessageBody],
     time: Nanos,
+    focus: Option<SessionSlot>,
 ) -> Command<'static> {
     let genesis = naive.genesis();
     let symbols = genesis.symbols.len() as u64;
     let session = SessionSlot(dice.below(genesis.sessions.len() as u64) as u16);
+    let session = focus.filter(|_| dice.percent(75)).unwrap_or(session);
     let s = naive.session(session).expect("a session of Genesis");
     // One login off in a share of the cases.
     let generation = s.generation.wrapping_add(dice.pick(&[0, 0, 0, 0, 0, 0, 0, u32::MAX, 1]));
-    match dice.below(48) {
+    match dice.below(if focus.is_some() { 24 } else { 48 }) {
         0..4 => Command::SymbolState(SymbolState {
             locate: Locate(dice.between(1, symbols + 1) as u16),
             state: dice.pick(b"HHT"),
@@ -85,22 +256,16 @@ fn command(
             received: time,
         }),
         9 => Command::SessionDown(SessionDown { session, zero: [0; 2], generation }),
-        10..13 => Command::Login(Login {
+        10..13 => Command::Login(login(
             session,
-            flags: dice.below(4) as u8,
-            version: 1,
-            generation: s.generation.wrapping_add(dice.pick(&[1, 1, 1, 0, 2])),
-            token: Token::BLANK,
-            dead_time_ms: 1_000,
-            client_nonce: [1; 16],
-            server_nonce: [2; 16],
-            ip: [10, 1, 0, 1],
-            port: 5,
-            zero: [0; 6],
+            s.generation.wrapping_add(dice.pick(&[1, 1, 1, 0, 2])),
+            dice.below(4) as u8,
             // Later than any login of the day, or earlier.
-            login_time: Nanos(time.0.wrapping_add(dice.pick(&[10_000_000_000, 0]))),
-            received: time,
-        }),
+            Nanos(
+                time.0.wrapping_add(dice.pick(&[10_000_000_000, 0])) - dice.pick(&[0, 0, HOUR_NS]),
+            ),
+            time,
+        )),
         13 => Command::Continue,
         14 if dice.percent(20) => Command::EndOfDay,
         _ => {
@@ -128,7 +293,8 @@ fn command(
                 received: time,
             };
             let body = body(dice, session, s.last_urn, orders, recent);
-            Command::Message(head, at_the_edge(dice, naive, session, body))
+            let body = at_the_edge(dice, naive, session, body);
+            Command::Message(head, if dice.percent(10) { spoil(dice, body) } else { body })
         }
     }
 }
@@ -154,6 +320,35 @@ fn body(
             MessageBody::Cancel(Cancel { urn: order.urn, quantity: Quantity(quantity) })
         }
         (other, _) => other,
+    }
+}
+
+/// Another letter in one field, which clients' libraries do not send.
+fn spoil(dice: &mut Dice, body: MessageBody) -> MessageBody {
+    let letter = dice.pick(b"YNAPRO0359BSTX");
+    match body {
+        MessageBody::Enter(mut m) => {
+            match dice.below(7) {
+                0 => m.side = letter,
+                1 => m.tif = letter,
+                2 => m.display = letter,
+                3 => m.capacity = letter,
+                4 => m.iso = letter,
+                5 => m.cross = letter,
+                _ => m.flags ^= FLAG_MIN_QUANTITY,
+            }
+            MessageBody::Enter(m)
+        }
+        MessageBody::Replace(mut m) => {
+            match dice.below(4) {
+                0 => m.tif = letter,
+                1 => m.display = letter,
+                2 => m.iso = letter,
+                _ => m.price = m.price.wrapping_add(1),
+            }
+            MessageBody::Replace(m)
+        }
+        other => other,
     }
 }
 
@@ -184,6 +379,13 @@ fn at_the_edge(
         _ => spec.price_min.0,
     };
     let market = m.price == u64::from(Price::MARKET.0);
+    // The notional limit to the last unit of a price.
+    let notional = limits.order_notional_max.0;
+    if notional > 0 && !market && dice.percent(20) {
+        let quantity = dice.pick(&[1_000, 2_000, 2_500, 4_000, 5_000u32]);
+        let price = notional / u64::from(quantity);
+        return MessageBody::Enter(Enter { quantity: Quantity(quantity), price, ..m });
+    }
     let price = if market { u64::from(reach) } else { m.price };
     let afford = |cash: u64| cash / price.max(1);
     let edge = match dice.below(5) {
