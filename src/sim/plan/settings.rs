@@ -102,10 +102,13 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
         let tick = dice.pick(&["0.01", "0.01", "0.05", "0.0001"]);
         // Near enough, the end of the band is where a market order stops.
         let price_max = dice.pick(&["200.00", "200.00", "10.40"]);
+        // A protection price off the tick is a limit as it stands.
+        let mut own = Dice::new(plan.seed ^ (symbol as u64) << 32, "protection");
+        let protection = own.pick(&["1.00", "1.00", "0.0333", "0.0007"]);
         let _ = write!(
             text,
             "[[symbol]]\nname = \"SYM{symbol}\"\nlot = {lot}\ntick = \"{tick}\"\n\
-             price_max = \"{price_max}\"\nprotection = \"1.00\"\n"
+             price_max = \"{price_max}\"\nprotection = \"{protection}\"\n"
         );
     }
     for slot in 0..plan.brokers {
