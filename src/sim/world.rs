@@ -12,6 +12,7 @@ mod incidents;
 mod ladder;
 mod operator;
 mod shadow;
+mod snapshots;
 
 use super::outcome::{Counts, Outcome};
 use super::plan::{Incident, MS, Plan, Reduction, What};
@@ -22,9 +23,11 @@ use crate::config::Config;
 use crate::net::{MemoryNetwork, Taps};
 use crate::shadow::Shadow;
 use crate::types::*;
+use disk::DiskSeen;
 use exchange::Exchange;
 use host::Host;
 use ladder::Ladder;
+use snapshots::SnapshotsSeen;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
@@ -117,8 +120,10 @@ struct World<'p> {
     /// Seen in this run: cancels only, halted.
     modes: [bool; 2],
     ladder: Ladder,
-    /// Confirmed positions of both logs when the exchange started.
-    confirmed_before: [u64; 2],
+    disk_seen: [DiskSeen; 2],
+    /// When archived events are held against the commands again.
+    explained_at: u64,
+    snapshots: SnapshotsSeen,
     order: Vec<u16>,
     taps: Taps,
 }
@@ -179,7 +184,9 @@ impl<'p> World<'p> {
             steps: VecDeque::new(),
             modes: [false; 2],
             ladder: Ladder::default(),
-            confirmed_before: [0; 2],
+            disk_seen: [DiskSeen::default(); 2],
+            explained_at: START,
+            snapshots: SnapshotsSeen::default(),
             order: Vec::new(),
             taps: Taps::default(),
         }

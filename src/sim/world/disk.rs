@@ -1,5 +1,7 @@
-//! The disk, seen from outside: whether a start left nothing behind a log's end, and whether the disk
-//! has what is said to be confirmed (store.md, Recovery 5 and Confirmed file).
+//! The disk, seen from outside: whether a start left nothing behind a log's end, whether the disk has
+//! what is said to be confirmed, whether group marks and confirmed file are written in turn and say what
+//! they may, which segments are in the hot tier, and whether events are explained (store.md, Recovery 5,
+//! Confirmed file, Group marks, Writing).
 //!
 //! Consumes the files of both tiers, and what of them survives any power cut; produces what contradicts.
 //! Must not know how recovery and archiver work.
@@ -7,11 +9,31 @@
 use super::World;
 use super::exchange::Exchange;
 use super::host::Host;
+use crate::exchange::event::Event;
 use crate::store::LogIndex;
 use std::path::Path;
 
 /// Bytes of a segment's header.
 const HEADER_BYTES: u64 = 4_096;
+/// The second of two group marks, or of two slots of the confirmed file, is so far behind the first.
+const SLOT_STRIDE: usize = 4_096;
+/// Time between two looks at what the events are explained by, ns.
+const EXPLAINED_LOOK_NS: u64 = 250 * super::MS;
+
+/// What the disk's observer remembers of one life, by log.
+#[derive(Clone, Copy, Default)]
+pub(super) struct DiskSeen {
+    /// Confirmed position when the exchange started.
+    confirmed_before: u64,
+    /// Archived position when it started, and at the last look at the marks.
+    archived_before: u64,
+    archived: u64,
+    /// Highest group mark at the last look, and its segment.
+    marked: u64,
+    marked_in: u64,
+    /// Hot segments when the exchange started.
+    hot_before: usize,
+}
 
 /// Where a log's segments are.
 struct Place<'a> {
@@ -67,6 +89,93 @@ impl Place<'_> {
         newest.map_or(0, |slot| word(slot, 40))
     }
 
+    /// The positions in the two group marks behind an archived segment, as a power cut leaves them; 0 = it
+    /// is not whole (store.md, Group marks).
+    fn marks(&self, segment: u64) -> [u64; 2] {
+        let path = self.archive.join(self.name(segment));
+        let file = self.host.look_durable(&path).unwrap_or_default();
+        [0, 1].map(|at| {
+            let start = self.segment_bytes as usize + at * SLOT_STRIDE;
+            let Some(mark) = file.get(start..start + 64) else { return 0 };
+            let word = |at: usize| u64::from_le_bytes(mark[at..at + 8].try_into().expect("eight"));
+            let sum = u32::from_le_bytes(mark[12..16].try_into().expect("four bytes"));
+            let whole = &mark[..8] == b"RIALTOGM" && sum == crc32c::crc32c(&mark[16..]);
+            if whole && word(24) == segment { word(32) } else { 0 }
+        })
+    }
+
+    /// The highest group mark of the segment that a position stands in and the one before, and where.
+    fn marked(&self, position: u64) -> (u64, u64) {
+        let last = position / self.segment_bytes;
+        let marks = |segment| self.marks(segment).into_iter().max().unwrap_or(0);
+        let found = (last.saturating_sub(1)..=last).map(|segment| (marks(segment), segment));
+        found.max().unwrap_or((0, 0))
+    }
+
+    /// Each group writes a mark that names where it begins, in turn into one of two places.
+    fn marks_follow(&self, archived: u64, before: &DiskSeen) -> Result<(u64, u64), String> {
+        let (marked, segment) = self.marked(archived);
+        let log = self.log.name();
+        if archived > before.archived && marked < before.archived {
+            let from = before.archived;
+            return Err(format!("{log}: archived from {from} to {archived}, marked {marked}"));
+        }
+        if archived > before.archived && marked > before.marked && marked >= archived {
+            return Err(format!("{log}: archived through {archived}, marked {marked} before that"));
+        }
+        let again = segment == before.marked_in && before.marked > 0 && marked > before.marked;
+        if again && self.marks(segment).contains(&0) {
+            let both = self.marks(segment);
+            return Err(format!("{log}: marks {both:?} after {}", before.marked));
+        }
+        Ok((marked, segment))
+    }
+
+    /// The slots of the confirmed file are written in turn, the first one first.
+    fn slots_in_turn(&self) -> Result<(), String> {
+        let path = self.archive.join(format!("{}.confirmed", self.log.name()));
+        let file = self.host.look(&path).unwrap_or_default();
+        for slot in 0..2 {
+            let start = slot * SLOT_STRIDE;
+            let Some(bytes) = file.get(start..start + 64) else { continue };
+            let generation = u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes"));
+            let sum = u32::from_le_bytes(bytes[12..16].try_into().expect("four bytes"));
+            let whole = &bytes[..8] == b"RIALTOCF" && sum == crc32c::crc32c(&bytes[16..]);
+            if whole && generation % 2 == slot as u64 {
+                let log = self.log.name();
+                return Err(format!("{log}: generation {generation} in slot {slot}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Numbers of the segments in the hot tier, ascending.
+    fn hot_segments(&self) -> Vec<u64> {
+        let log = self.log.name();
+        let number = |name: &str| {
+            name.strip_prefix(log)?.strip_prefix('-')?.strip_suffix(".seg")?.parse().ok()
+        };
+        let names = self.host.names(self.hot);
+        let mut found: Vec<u64> = names.iter().filter_map(|name| number(name)).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// What left the hot tier is confirmed, and there are no more segments than may be.
+    fn hot_tier_is_right(&self, segments_max: usize, before: usize) -> Result<(), String> {
+        let hot = self.hot_segments();
+        let log = self.log.name();
+        if hot.len() > segments_max.max(before) {
+            return Err(format!("{log}: {} segments of {segments_max}", hot.len()));
+        }
+        let Some(first) = hot.first() else { return Ok(()) };
+        let (begin, said) = (first * self.segment_bytes, self.said());
+        if said < begin {
+            return Err(format!("{log}: begins at {begin}, confirmed through {said}"));
+        }
+        Ok(())
+    }
+
     /// The last bytes below the confirmed position are on the disk, and so is that position.
     /// `before`: what a start took up, perhaps from memory.
     fn is_on_disk(&self, confirmed: u64, before: u64) -> Result<(), String> {
@@ -108,13 +217,32 @@ impl World<'_> {
     /// The exchange has just started: behind what it took up there is nothing.
     pub(super) fn check_tails(&mut self) {
         let Some(exchange) = &self.exchange else { return };
-        self.confirmed_before = LogIndex::ALL.map(|log| exchange.control().confirmed(log));
         let places = places(&self.host, exchange, self.plan.segment_bytes);
+        let seen = places.each_ref().map(|place| {
+            let archived = exchange.control().archived(place.log).position;
+            let (marked, marked_in) = place.marked(archived);
+            DiskSeen {
+                confirmed_before: exchange.control().confirmed(place.log),
+                archived_before: archived,
+                archived,
+                marked,
+                marked_in,
+                hot_before: place.hot_segments().len(),
+            }
+        });
         let end = |log| exchange.control().written(log).position;
         let found: Vec<_> = places.iter().map(|place| place.left_behind(end(place.log))).collect();
+        self.disk_seen = seen;
         for what in found.into_iter().filter_map(Result::err) {
             self.violate("a start left a torn tail", what);
         }
+    }
+
+    /// The highest group mark on the disk of a log.
+    pub(super) fn marked(&self, log: LogIndex) -> u64 {
+        let Some(exchange) = &self.exchange else { return 0 };
+        let place = &places(&self.host, exchange, self.plan.segment_bytes)[log as usize];
+        place.marked(exchange.control().archived(log).position).0
     }
 
     /// What is confirmed survives the power.
@@ -122,12 +250,76 @@ impl World<'_> {
         let Some(exchange) = &self.exchange else { return };
         let places = places(&self.host, exchange, self.plan.segment_bytes);
         let confirmed = |log| exchange.control().confirmed(log);
-        let before = self.confirmed_before.iter();
+        let before = self.disk_seen.iter();
         let found: Vec<_> = (places.iter().zip(before))
-            .map(|(place, &before)| place.is_on_disk(confirmed(place.log), before))
+            .map(|(place, before)| place.is_on_disk(confirmed(place.log), before.confirmed_before))
             .collect();
+        let turns: Vec<_> = places.iter().map(Place::slots_in_turn).collect();
+        // A sync that failed may have left anything.
+        let works = exchange.control().archive_failed().is_none();
+        let mut seen = self.disk_seen;
+        let mut marks = Vec::new();
+        for (place, seen) in places.iter().zip(&mut seen).filter(|_| works) {
+            let archived = exchange.control().archived(place.log).position;
+            match place.marks_follow(archived, seen) {
+                Ok((marked, segment)) => {
+                    (seen.archived, seen.marked, seen.marked_in) = (archived, marked, segment);
+                }
+                Err(what) => marks.push(what),
+            }
+        }
+        self.disk_seen = seen;
         for what in found.into_iter().filter_map(Result::err) {
             self.violate("the disk lacks what is confirmed", what);
+        }
+        for what in turns.into_iter().filter_map(Result::err) {
+            self.violate("the confirmed file is not written in turn", what);
+        }
+        for what in marks {
+            self.violate("group marks do not follow the archive", what);
+        }
+    }
+
+    /// What is in the hot tier, and what the archived events are explained by.
+    pub(super) fn check_tiers(&mut self) {
+        let Some(exchange) = &self.exchange else { return };
+        let places = places(&self.host, exchange, self.plan.segment_bytes);
+        let segments_max = self.plan.hot_segments_max;
+        let found: Vec<_> = (places.iter().zip(&self.disk_seen))
+            .map(|(place, seen)| place.hot_tier_is_right(segments_max, seen.hot_before))
+            .collect();
+        let explained =
+            if self.now >= self.explained_at { self.is_explained(exchange) } else { Ok(()) };
+        if self.now >= self.explained_at {
+            self.explained_at = self.now + EXPLAINED_LOOK_NS;
+        }
+        for what in found.into_iter().filter_map(Result::err) {
+            self.violate("the hot tier is not as it may be", what);
+        }
+        if let Err(what) = explained {
+            self.violate("an archived event is not explained", what);
+        }
+    }
+
+    /// The last archived event is of an archived command.
+    fn is_explained(&self, exchange: &Exchange) -> Result<(), String> {
+        let [commands, events] = LogIndex::ALL.map(|log| exchange.control().archived(log));
+        if events.position <= self.disk_seen[LogIndex::Event as usize].archived_before {
+            return Ok(()); // what a start took up may be more than is confirmed of the commands
+        }
+        let Ok(view) = self.host.view(&exchange.facts.day) else { return Ok(()) };
+        let Ok(mut reader) = view.log(LogIndex::Event).reader() else { return Ok(()) };
+        if !matches!(reader.seek_seq(events.seq), Ok(true)) {
+            return Ok(()); // not committed yet
+        }
+        let Ok(Some(record)) = reader.next() else { return Ok(()) };
+        let event = Event::decode(record.kind, record.payload);
+        match event {
+            Some(event) if event.head.command > commands.seq => Err(format!(
+                "event {} of command {}, commands are archived through {}",
+                events.seq.0, event.head.command.0, commands.seq.0
+            )),
+            _ => Ok(()),
         }
     }
 }

@@ -364,6 +364,7 @@ impl World<'_> {
         }
         self.tell(Happening::Up { day, commands });
         self.check_tails();
+        self.check_snapshots_taken();
         self.check_confirmed();
         self.check(When::AfterStart);
     }

@@ -224,6 +224,12 @@ impl Host {
         }
     }
 
+    /// The names in a directory; none when there is no such directory.
+    pub(super) fn names(&self, dir: &Path) -> Vec<String> {
+        let names = self.outside.list(dir).unwrap_or_default();
+        names.into_iter().filter_map(|name| name.into_string().ok()).collect()
+    }
+
     /// The bytes of a file.
     pub(super) fn look(&self, path: &Path) -> Option<Vec<u8>> {
         self.outside.look(path)

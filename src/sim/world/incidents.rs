@@ -1,7 +1,8 @@
 //! What a plan's incidents do to the world, and how they end.
 
 use super::{Ending, World};
-use crate::sim::plan::{Incident, What};
+use crate::config::Durability;
+use crate::sim::plan::{Feature, Incident, What};
 use crate::sim::{Happening, broker_host, subscriber_host};
 use crate::store::{LogIndex, Tier};
 use std::net::Ipv4Addr;
@@ -127,19 +128,29 @@ impl World<'_> {
         }
     }
 
-    /// The process dies, and a byte below the confirmed mark is damaged where recovery will read it.
+    /// The process dies, or the machine, and a byte is damaged that recovery will read and has to miss:
+    /// below the confirmed position, in memory that was not away below the committed one, on a disk
+    /// after a power cut below what a group mark names (store.md, Recovery 2).
     fn damage(&mut self, choice: u64) {
         let Some(exchange) = &self.exchange else { return };
         let log = if choice & 1 == 0 { LogIndex::Command } else { LogIndex::Event };
-        let confirmed = exchange.control().confirmed(log);
+        let power = self.plan.has(Feature::PowerLoss)
+            && self.plan.durability == Durability::Disk
+            && choice >> 59 & 3 == 1;
+        let (confirmed, committed) =
+            (exchange.control().confirmed(log), exchange.control().committed(log).position);
         let (dir, hot) = (exchange.facts.day.clone(), exchange.day.hot_dir().to_path_buf());
+        let marked = self.marked(log);
+        self.power_fails = power;
         self.die(20_000_000, Happening::Crashed);
+        let reach = confirmed.max(if power { marked } else { committed });
+        self.snapshots.damaged = true;
         // A quarter of the time a snapshot instead, where there is one.
         if choice >> 62 == 0 && self.host.damage_snapshot(&dir, choice) {
             return self.note(|_| "a snapshot is damaged".into());
         }
         let Some(damage) =
-            self.host.damage(log, (&dir, &hot), confirmed, self.plan.segment_bytes, choice)
+            self.host.damage(log, (&dir, &hot), reach, self.plan.segment_bytes, choice)
         else {
             return;
         };

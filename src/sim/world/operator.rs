@@ -39,6 +39,8 @@ impl World<'_> {
             self.kill_shadow();
         }
         self.start_shadow();
+        self.check_tiers();
+        self.check_snapshots();
         let Some(exchange) = &self.exchange else { return };
         match exchange.status().mode() {
             Mode::Normal => {}
