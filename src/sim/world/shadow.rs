@@ -46,6 +46,9 @@ impl World<'_> {
                 self.violate("an agent panicked", format!("shadow: {text}"));
             }
             (Ok(_), Some((true, text))) => self.violate("the shadow came to another state", text),
+            (Ok(_), Some((false, text))) if !self.host.is_troubled() => {
+                self.violate("a shadow gave up", text);
+            }
             (Ok(_), Some((false, text))) => {
                 self.note(|_| format!("the shadow gives up: {text}"));
                 self.kill_shadow();
