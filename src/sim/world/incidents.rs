@@ -10,6 +10,12 @@ use std::net::Ipv4Addr;
 impl World<'_> {
     /// An incident's time has come.
     pub(super) fn strike(&mut self, incident: Incident) {
+        if self.exchange.is_none()
+            && matches!(incident.what, What::Freeze { .. } | What::FreezeThread { .. })
+        {
+            // What does not run cannot stand still.
+            return;
+        }
         self.note(|_| format!("incident {}: {:?}", incident.number, incident.what));
         if let Some(ns) = incident.what.stalls_ns() {
             self.tell(Happening::Stalled { ns });
@@ -108,6 +114,10 @@ impl World<'_> {
 
     /// What an incident began is over.
     pub(super) fn end(&mut self, ending: Ending) {
+        if self.endings.iter().any(|later| later.1 == ending) {
+            // Another one like it began meanwhile, and lasts longer or takes its place.
+            return;
+        }
         self.note(|_| format!("over: {ending:?}"));
         match ending {
             Ending::Cut { actor } => {
@@ -133,7 +143,8 @@ impl World<'_> {
     /// after a power cut below what a group mark names (store.md, Recovery 2).
     fn damage(&mut self, choice: u64) {
         let Some(exchange) = &self.exchange else { return };
-        let log = if choice & 1 == 0 { LogIndex::Command } else { LogIndex::Event };
+        // Bits of its own: those below 3 say which one of a byte is flipped.
+        let log = if choice >> 61 & 1 == 0 { LogIndex::Command } else { LogIndex::Event };
         let power = self.plan.has(Feature::PowerLoss)
             && self.plan.durability == Durability::Disk
             && choice >> 59 & 3 == 1;
