@@ -138,7 +138,8 @@ impl SubscriberActor {
         let request = self.network.bind(SocketAddrV4::new(host, port));
         let request = request.expect("each life has a port of its own");
         let options = FeedOptions {
-            window_messages: 1 << 14,
+            // Some keep so little that they have to ask again for what came too early.
+            window_messages: self.dice.pick(&[1 << 11, 1 << 14]),
             // The venue may be away for long: nothing is ever given up.
             give_up_ns: 3_600_000_000_000,
             ..FeedOptions::default()
