@@ -679,9 +679,9 @@ impl DayWatch {
             }
             let Some(feed) = &mut self.feed else { continue };
             let path = match s.peer {
+                _ if s.local == REPAIR => FeedPath::Repair,
                 to if to == GROUP_A => FeedPath::A,
                 to if to == GROUP_B => FeedPath::B,
-                _ if s.local == REPAIR => FeedPath::Repair,
                 _ => continue,
             };
             if path == FeedPath::Repair

@@ -7,6 +7,7 @@
 
 use super::bytes::Head;
 use super::{Faults, Sent};
+use crate::sim::REPAIR;
 use crate::types::Nanos;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -105,11 +106,19 @@ impl Repairs {
         }
         counts.push_back(count);
         *most = count.max(*most);
+        // To itself, a group or nobody it says nothing, whoever wrote that into the sender's place.
+        let ip = from.ip();
+        let nobody = ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified();
+        if nobody || from.port() == 0 || from == REPAIR {
+            self.asked.remove(&(from, first));
+            return;
+        }
         // What was granted and has not left yet.
         let under_way = |one: &Owed| one.from.ip() == from.ip();
         let granted = self.owed.iter().filter(|owed| under_way(owed)).count() as u64 + 2;
         let enough = self.client(*from.ip(), at).bytes(at) >= granted * PACKET_BYTES;
-        if count > 0 && (1..=exists).contains(&first) && enough && self.all.bytes(at) >= ALL.1 / 2 {
+        let asks = (1..0xFFFF).contains(&count);
+        if asks && (1..=exists).contains(&first) && enough && self.all.bytes(at) >= ALL.1 / 2 {
             self.owed.push_back(Owed { from, first, count, exists, since: at });
         }
     }
