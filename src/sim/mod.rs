@@ -138,6 +138,8 @@ pub enum Happening {
         day: PathBuf,
         /// Commands found in the log.
         commands: u64,
+        /// When its start began.
+        begun: Nanos,
     },
     /// The process died (between two cycles, or inside a storage operation).
     Crashed,

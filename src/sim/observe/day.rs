@@ -28,6 +28,8 @@ const MS: u64 = 1_000_000;
 const TICK_NS: u64 = 100 * MS;
 /// So much later is not late.
 const SLACK_NS: u64 = 10 * MS;
+/// The market is closed so long after its hour at the latest.
+const CLOSED_NS: u64 = 250 * MS;
 /// Datagrams of one receive burst at most.
 const BURST: usize = 64;
 /// Who sends so few messages in two seconds is dropped for no rate and no window.
@@ -76,7 +78,13 @@ pub struct DayWatch {
     up_since: Nanos,
     last_tick: Option<Nanos>,
     open_at: Nanos,
+    close_at: Nanos,
     opened: bool,
+    closed: bool,
+    /// Commands that were there when the exchange came up, and when its start began.
+    found: (u64, Nanos),
+    /// The last phase, mode and end of the day, and the commands that said so.
+    said: [(u64, Option<Command<'static>>); 3],
     /// Session and client sequence of each command that is a message.
     causes: Vec<Option<(SessionSlot, u64)>>,
     mirrored: Vec<Mirrored>,
@@ -138,6 +146,8 @@ pub struct Scene {
     pub clocks_agree: bool,
     /// The market opens then; 0 = at once.
     pub open_at: Nanos,
+    /// It closes then; 0 = with the day.
+    pub close_at: Nanos,
     /// A day ends by itself so long after its first command, ns.
     pub length_ns: Option<u64>,
     /// Bytes per second that a client may have repaired.
@@ -165,7 +175,11 @@ impl DayWatch {
             up_since: Nanos(0),
             last_tick: None,
             open_at: scene.open_at,
+            close_at: scene.close_at,
             opened: false,
+            closed: false,
+            found: (0, Nanos(0)),
+            said: [(0, None); 3],
             causes: Vec::new(),
             mirrored: Vec::new(),
             believed: Vec::new(),
@@ -189,6 +203,11 @@ impl DayWatch {
     /// No more faults; the operator lets days last from here on.
     pub fn heal(&mut self) {
         self.healing = true;
+    }
+
+    /// The exchange comes up with so many commands, by a start that began then.
+    pub fn starts(&mut self, commands: u64, begun: Nanos) {
+        self.found = (commands, begun);
     }
 
     /// The exchange serves (again).
@@ -356,6 +375,7 @@ impl DayWatch {
         if seq == 1 {
             self.begun = time;
         }
+        self.judge_start(seq, command, faults);
         self.causes.push(match command {
             Command::Message(head, _) => Some((head.session, head.client_seq)),
             _ => None,
@@ -418,6 +438,13 @@ impl DayWatch {
                 if self.clocks_agree && time > due && !faults.excused(self.up_since, time) {
                     let what = format!("command {seq} at {}, due at {}", time.0, due.0);
                     faults.add("the market opened too late", what);
+                }
+            }
+            Command::Phase(Phase::Closed) => {
+                self.closed = true;
+                if self.clocks_agree && time < self.close_at {
+                    let what = format!("command {seq} at {}, due at {}", time.0, self.close_at.0);
+                    faults.add("the market closed too early", what);
                 }
             }
             Command::Mode(mode) => {
@@ -497,6 +524,35 @@ impl DayWatch {
                 faults.add("a message was dropped without cause", what);
             }
         }
+    }
+
+    /// What comes first after a start: the end of a day that is overdue, before anything of clients, and
+    /// nothing that holds already.
+    fn judge_start(&mut self, seq: u64, command: &Command<'_>, faults: &mut Faults) {
+        let (found, begun) = self.found;
+        let ended = self.said[2].1.is_some();
+        if let Some(length_ns) = self.length_ns.filter(|_| self.clocks_agree && !self.healing)
+            && seq == found + 1
+            && found > 0
+            && !ended
+            && begun > self.begun.plus(length_ns)
+            && !matches!(command, Command::EndOfDay)
+        {
+            let what = format!("command {seq}: {command:?}, the start began at {}", begun.0);
+            faults.add("an overdue day goes on", what);
+        }
+        let (place, command) = match command {
+            Command::Phase(phase) => (0, Command::Phase(*phase)),
+            Command::Mode(mode) => (1, Command::Mode(*mode)),
+            Command::EndOfDay => (2, Command::EndOfDay),
+            _ => return,
+        };
+        let (at, before) = self.said[place];
+        if before.as_ref() == Some(&command) && (1..=found).contains(&at) && seq > found {
+            let what = format!("command {seq}: {command:?}, as command {at} said");
+            faults.add("a start says again what holds", what);
+        }
+        self.said[place] = (seq, Some(command));
     }
 
     /// A day that lasts so long ends then.
@@ -816,6 +872,11 @@ impl DayWatch {
     pub fn judge_silence(&self, now: Nanos, faults: &mut Faults) {
         if !self.clocks_agree || self.over.is_some() {
             return;
+        }
+        let due = self.close_at.max(self.up_since);
+        let late = self.close_at.0 > 0 && now > due.plus(CLOSED_NS);
+        if late && !self.closed && !faults.excused(due, now) {
+            faults.add("the market did not close", format!("due at {}", self.close_at.0));
         }
         for (i, session) in self.sessions.iter().enumerate() {
             let Some((generation, dead_ns, since)) = session.binding(now) else { continue };

@@ -141,16 +141,18 @@ const LOST_AFTER_NS: u64 = 5_000_000_000;
 impl Observers {
     /// For a plan; `seen` is shared with the actors.
     pub fn new(plan: &Plan, config: &Config, seen: Shared) -> Observers {
-        let open_at = match config.schedule {
-            Schedule::Immediate => 0,
-            Schedule::Daily { open, .. } => open as u64,
+        let [open_at, close_at] = match config.schedule {
+            Schedule::Immediate => [0; 2],
+            Schedule::Daily { open, close } => [open, close].map(u64::from),
         };
         let scene = Scene {
             disk: plan.durability == Durability::Disk,
             keys: config.sessions.iter().map(|s| s.key).collect(),
             rate: plan.rate,
             clocks_agree: !plan.has(Feature::ClockStep),
-            open_at: Nanos(open_at), // seconds of the day, until the day is known
+            // Seconds of the day, until the day is known.
+            open_at: Nanos(open_at),
+            close_at: Nanos(close_at),
             length_ns: match config.day.end {
                 DayEnd::After(seconds) => Some(seconds * 1_000_000_000),
                 _ => None,
@@ -176,11 +178,12 @@ impl Observers {
         let known = self.days.iter().position(|d| d.dir == dir);
         let at = known.unwrap_or_else(|| {
             let midnight = now.0 / 86_400_000_000_000 * 86_400_000_000_000;
-            let open_at = match self.scene.open_at.0 {
+            let at = |time: Nanos| match time.0 {
                 0 => Nanos(0),
                 seconds => Nanos(midnight + seconds * 1_000_000_000),
             };
-            let scene = Scene { open_at, keys: self.scene.keys.clone(), ..self.scene };
+            let (open_at, close_at) = (at(self.scene.open_at), at(self.scene.close_at));
+            let scene = Scene { open_at, close_at, keys: self.scene.keys.clone(), ..self.scene };
             self.days.push(DayWatch::new(dir.to_path_buf(), &scene));
             self.days.len() - 1
         });
@@ -200,8 +203,11 @@ impl Observers {
 impl Observer for Observers {
     fn on(&mut self, happening: &Happening, now: Nanos) {
         match happening {
-            Happening::Up { day, .. } => {
+            Happening::Up { day, commands, begun } => {
                 self.begin(day, now);
+                if let Some(day) = self.day() {
+                    day.starts(*commands, *begun);
+                }
             }
             Happening::Crashed | Happening::Stopped | Happening::PowerLost => {
                 self.faults.down_since.get_or_insert(now);

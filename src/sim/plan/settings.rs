@@ -72,7 +72,13 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
             format!("open = \"immediate\"\ntrial_day_seconds = {trial}\nlinger_seconds = 1")
         }
         // The simulated clock starts at 09:30.
-        (false, true) => "open = \"09:30:02\"\nclose = \"22:00:00\"".into(),
+        (false, true) => {
+            let mut dice = Dice::new(plan.seed, "close");
+            let second = dice.between(6, 14);
+            let close =
+                if dice.percent(50) { format!("09:30:{second:02}") } else { "22:00:00".into() };
+            format!("open = \"09:30:02\"\nclose = \"{close}\"")
+        }
         (false, false) => "open = \"immediate\"".into(),
     };
     let _ = write!(

@@ -362,7 +362,8 @@ impl World<'_> {
                 self.violate("a start with damaged confirmed bytes", format!("{damage:?}"));
             }
         }
-        self.tell(Happening::Up { day, commands });
+        let begun = Nanos(self.now - took);
+        self.tell(Happening::Up { day, commands, begun });
         self.check_tails();
         self.check_snapshots_taken();
         self.check_confirmed();
