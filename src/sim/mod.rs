@@ -164,6 +164,13 @@ pub enum Happening {
         /// ns.
         ns: u64,
     },
+    /// One thread of it stands still for so long, and these agents with it: this too.
+    ThreadFrozen {
+        /// ns.
+        ns: u64,
+        /// Names of its agents.
+        agents: Vec<&'static str>,
+    },
     /// No more faults from here on.
     Healing,
 }

@@ -35,6 +35,8 @@ use std::path::{Path, PathBuf};
 pub const START: u64 = 1_735_776_000_000_000_000 + 34_200_000_000_000;
 /// Healing must be over after so long: longer than any back-off and any dead time together.
 const HEALING_MAX: u64 = 60_000 * MS;
+/// And takes so long at least: whoever lost the last message hears a heartbeat.
+const HEALING_MIN: u64 = 1_200 * MS;
 /// A run that never enters its orders is healed after so many times its planned length.
 const RUN_MAX: u64 = 12;
 /// Time between two looks of the observer.
@@ -411,7 +413,7 @@ impl<'p> World<'p> {
             }),
         };
         match waiting {
-            None => self.now >= since + 300 * MS,
+            None => self.now >= since + HEALING_MIN,
             Some(what) if self.now >= since + HEALING_MAX => {
                 self.violate("no progress after healing", what);
                 true

@@ -14,6 +14,7 @@ use std::net::SocketAddrV4;
 
 /// The books, and how far they are.
 struct Books {
+    index: usize,
     name: String,
     session: SessionName,
     mirror: BookMirror,
@@ -51,7 +52,8 @@ impl Books {
 
     fn digest(&mut self, last: bool) {
         let (session, feed) = (self.session, self.last);
-        let mirrored = Mirrored { session, feed, digest: self.mirror.digest(), last };
+        let (subscriber, digest) = (self.index, self.mirror.digest());
+        let mirrored = Mirrored { subscriber, session, feed, digest, last };
         self.seen.borrow_mut().mirrored.push(mirrored);
     }
 }
@@ -147,6 +149,7 @@ impl SubscriberActor {
         debug_assert_ne!(request.local().port(), 0);
         let handler = FeedHandler::new(line_a, line_b, request, vec![REPAIR], options);
         let books = Books {
+            index: self.index,
             name: self.name(),
             session: SessionName::BLANK,
             mirror: BookMirror::new(0),

@@ -752,14 +752,14 @@ impl DayWatch {
             }
         }
         self.take_in(now, challenges);
-        if !self.clocks_agree {
-            return;
-        }
         self.repairs.until(now, faults);
-        self.refusals.until(now, faults);
         if let Some(feed) = &mut self.feed {
             feed.judge_rhythm(&to_feed, self.up_since, now, faults);
         }
+        if !self.clocks_agree {
+            return;
+        }
+        self.refusals.until(now, faults);
         for (session, sends) in self.sessions.iter_mut().zip(&to_sessions) {
             session.judge_rhythm(sends, now, faults);
             session.judge_pace(now, faults);
@@ -868,7 +868,26 @@ impl DayWatch {
         Some(opening.collect())
     }
 
-    /// No client is bound that has been silent for its dead time and a second.
+    /// Everybody has heard the feed to its end. `heard`: session and last message of each subscriber.
+    pub fn judge_heard(
+        &self,
+        heard: &[(SessionName, u64)],
+        healed: Nanos,
+        now: Nanos,
+        faults: &mut Faults,
+    ) {
+        let Some(feed) = &self.feed else { return };
+        for (index, &(session, last)) in heard.iter().enumerate() {
+            if let Some(next) = feed.unheard((session, last), healed, now) {
+                let what =
+                    format!("subscriber {index}: at {last} of {}: no {next}", session.text());
+                faults.add("a subscriber did not hear the end", what);
+            }
+        }
+    }
+
+    /// No client is bound that has been silent for its dead time and a second; the market is closed when
+    /// it should be.
     pub fn judge_silence(&self, now: Nanos, faults: &mut Faults) {
         if !self.clocks_agree || self.over.is_some() {
             return;

@@ -5,14 +5,24 @@
 
 use super::bytes::{self, packet};
 use super::live::Live;
-use super::rhythm::Rhythm;
+use super::rhythm::{Beats, Rhythm};
 use super::stream::{Stream, hex};
 use super::{Faults, Sent};
 use crate::exchange::event::{Event, EventBody};
 use crate::types::*;
 
+/// Longest packet.
+const PACKET_BYTES: usize = 1_400;
+/// Messages that are sent again after a start, at least.
+const RESENT: u64 = 1_024;
 /// Count of an end of session.
 const END: u16 = 0xFFFF;
+/// A message was heard of within so long: the world runs so much longer when all is healed.
+const HEARD_NS: u64 = 600_000_000;
+/// Another session was taken up by then: it is not before the one before was silent for 3 s.
+const TAKEN_UP_NS: u64 = 4_500_000_000;
+/// Time from one heartbeat of an idle line to the next.
+const IDLE_NS: u64 = 1_000_000_000;
 /// It follows the last message within so long.
 const END_NS: u64 = 60_000_000;
 
@@ -36,7 +46,16 @@ pub struct FeedWatch {
     commands: Vec<u64>,
     /// Which messages left on A, on B.
     left: [Vec<bool>; 2],
+    /// When each left last.
+    left_at: Vec<Nanos>,
     rhythm: [Rhythm; 2],
+    beats: [Beats; 2],
+    /// The datagram that left on one line and not yet on the other.
+    half: Option<(usize, Vec<u8>)>,
+    /// The line that had the last datagram first.
+    first_on: Option<usize>,
+    /// First messages that may leave next, after a start.
+    resumes: Option<[u64; 2]>,
     quiet: bool,
     ended: bool,
     /// Since when each line owes the end of session.
@@ -52,7 +71,12 @@ impl FeedWatch {
             messages: Stream::default(),
             commands: Vec::new(),
             left: Default::default(),
-            rhythm: Default::default(),
+            left_at: Vec::new(),
+            rhythm: [Rhythm::of("publisher"), Rhythm::of("publisher")],
+            beats: Default::default(),
+            half: None,
+            first_on: None,
+            resumes: None,
             quiet: false,
             ended: false,
             end_owed: [None; 2],
@@ -87,7 +111,7 @@ impl FeedWatch {
         }
         if matches!(event.body, EventBody::System(s) if s.code == b'C') {
             self.ended = true;
-            self.end_owed = [Some(time); 2];
+            self.end_owed = [on_time.then_some(time); 2];
         }
     }
 
@@ -135,10 +159,15 @@ impl FeedWatch {
                     line.resize(at + 1, false);
                 }
                 line[at] = true;
+                if self.left_at.len() <= at {
+                    self.left_at.resize(at + 1, sent.at);
+                }
+                self.left_at[at] = sent.at;
             }
         }
         if let Some(line) = (path != FeedPath::Repair).then_some(path as usize) {
             self.on_line(line, head.sequence, blocks.len() as u64, sent, faults);
+            self.on_beat(line, head.count, sent, faults);
         }
         if head.count == END {
             match path {
@@ -155,10 +184,43 @@ impl FeedWatch {
         true
     }
 
-    /// A packet of a line: a heartbeat is not behind what left, and no command is split over two packets
-    /// unless it begins one (feed.md).
+    /// Heartbeats are no more than feed.md says. The first end of session leaves at once.
+    fn on_beat(&mut self, line: usize, count: u16, sent: &Sent, faults: &mut Faults) {
+        let beats = &mut self.beats[line];
+        match count {
+            0 => {
+                if let Some(early) = beats.heartbeat(sent.at, IDLE_NS) {
+                    let what = format!("line {}: {} us", ["A", "B"][line], early / 1_000);
+                    faults.at("a heartbeat is too early", what, sent.at);
+                }
+            }
+            END => beats.restart(),
+            _ => beats.message(sent.at),
+        }
+    }
+
+    /// Both lines have the same, and take turns in having it first (feed.md).
+    fn on_pair(&mut self, line: usize, sent: &Sent, faults: &mut Faults) {
+        let Some((first_on, bytes)) = self.half.take() else {
+            self.half = Some((line, sent.bytes.clone()));
+            return;
+        };
+        if first_on == line || bytes != sent.bytes {
+            let what =
+                format!("{} on line {first_on}, {} on {line}", hex(&bytes), hex(&sent.bytes));
+            faults.at("A and B are not the same", what, sent.at);
+        }
+        if self.first_on.replace(first_on) == Some(first_on) {
+            let what = format!("line {first_on}: {}", hex(&bytes));
+            faults.at("one line is first twice", what, sent.at);
+        }
+    }
+
+    /// A packet of a line: a heartbeat is not behind what left, no command is split over two packets
+    /// unless it fills one, and after a start the last messages come again (feed.md).
     fn on_line(&mut self, line: usize, first: u64, count: u64, sent: &Sent, faults: &mut Faults) {
         let name = ["A", "B"][line];
+        self.on_pair(line, sent, faults);
         if count == 0 {
             let left = self.left[line].len() as u64;
             if first <= left {
@@ -167,10 +229,20 @@ impl FeedWatch {
             }
             return;
         }
+        if let Some(may) = self.resumes.take()
+            && !may.contains(&first)
+        {
+            let what = format!("line {name}: {first} is the first, {may:?} may be");
+            faults.at("the feed goes on elsewhere after a start", what, sent.at);
+        }
         self.live[line].left(first, first + count - 1);
         let command = |number: u64| self.commands.get((number as usize).wrapping_sub(1)).copied();
         let (last, next) = (command(first + count - 1), command(first + count));
-        if last.is_some() && last == next && command(first) != last {
+        let room = self
+            .messages
+            .get(first + count)
+            .is_some_and(|message| sent.bytes.len() + 2 + message.len() <= PACKET_BYTES);
+        if last.is_some() && last == next && (command(first) != last || room) {
             let what = format!("line {name}: {count} messages from {first}, command {last:?}");
             faults.at("a command is split over two packets", what, sent.at);
         }
@@ -184,6 +256,22 @@ impl FeedWatch {
     /// Last message that left on both lines.
     pub fn left_on_both(&self) -> u64 {
         self.left[0].len().min(self.left[1].len()) as u64
+    }
+
+    /// The message that a subscriber who is at `last` of `session` should have heard long ago.
+    /// Until `healed` somebody may have kept an old session alive with packets of it.
+    pub fn unheard(
+        &self,
+        (session, last): (SessionName, u64),
+        healed: Nanos,
+        now: Nanos,
+    ) -> Option<u64> {
+        let (last, since, wait) = match self.is_named(&session.0) {
+            true => (last, Nanos(0), HEARD_NS),
+            false => (0, healed, TAKEN_UP_NS),
+        };
+        let left = *self.left_at.get(last as usize)?;
+        (now > left.max(since).plus(wait)).then_some(last + 1)
     }
 
     /// Nobody hears a message privately before it left for all.
@@ -234,7 +322,7 @@ impl FeedWatch {
         }
         for (line, name) in [(0, "line A"), (1, "line B")] {
             let rhythm = &mut self.rhythm[line];
-            rhythm.start(since, 1_000_000_000, true);
+            rhythm.start(since, IDLE_NS, true);
             for &(at, b, message) in sends {
                 if b as usize == line {
                     rhythm.on(at, message, name, faults);
@@ -250,11 +338,47 @@ impl FeedWatch {
 
     /// The exchange was away: silence until now is nobody's fault.
     pub fn excuse(&mut self, now: Nanos) {
+        let told = self.messages.told();
+        let resent = (told + 1).saturating_sub(RESENT).max(1);
+        // With the machine's memory goes the note of what had left.
+        self.resumes = Some([resent.min(self.left_on_both() + 1), resent]);
+        (self.half, self.first_on) = (None, None);
+        self.beats.iter_mut().for_each(Beats::restart);
         // An ended day that is served again says so again.
         self.end_owed = [self.ended.then_some(now); 2];
         self.live.iter_mut().for_each(Live::up);
         for rhythm in &mut self.rhythm {
             rhythm.excuse(now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{GROUP_A, GROUP_B, REPAIR};
+
+    /// Heartbeats on these lines, a second apart; the rules that they break.
+    fn broken(lines: &[FeedPath], next: impl Fn(usize) -> u64) -> Vec<&'static str> {
+        let (mut feed, mut faults) = (FeedWatch::new(Alpha(*b"RIALTOA002")), Faults::default());
+        for (number, &path) in lines.iter().enumerate() {
+            let mut bytes = b"RIALTOA002".to_vec();
+            bytes.extend(next(number).to_be_bytes());
+            bytes.extend([0; 2]);
+            let at = Nanos((number as u64 / 2 + 1) * IDLE_NS);
+            let peer = if path == FeedPath::A { GROUP_A } else { GROUP_B };
+            let sent = Sent { at, local: REPAIR, peer, bytes, archived: 0 };
+            assert!(feed.on_sent(&sent, path, false, &mut faults));
+        }
+        faults.found.iter().map(|fault| fault.rule).collect()
+    }
+
+    #[test]
+    fn lines_have_the_same_and_take_turns() {
+        use FeedPath::{A, B};
+        assert_eq!(broken(&[A, B, B, A, A, B], |_| 1), [""; 0]);
+        assert_eq!(broken(&[A, B, A, B], |_| 1), ["one line is first twice"]);
+        // A heartbeat is lost on B: the next one of A takes its place.
+        assert_eq!(broken(&[A, A], |_| 1)[0], "A and B are not the same");
     }
 }

@@ -72,6 +72,8 @@ pub struct Faults {
     stalls: Vec<(Nanos, Nanos)>,
     /// All of the exchange stood still: from, until.
     frozen: Vec<(Nanos, Nanos)>,
+    /// The exchange was down, or these agents of it stood still, `None` = all: from, until.
+    still: Vec<(Nanos, Nanos, Option<Vec<&'static str>>)>,
     /// The exchange is down.
     down_since: Option<Nanos>,
 }
@@ -96,6 +98,15 @@ impl Faults {
     pub fn excused(&self, from: Nanos, until: Nanos) -> bool {
         self.down_since.is_some_and(|since| since <= until)
             || self.excuses.iter().any(|&(begin, end)| begin <= until && from <= end)
+    }
+
+    /// True when this agent did not run, or had to work off what waited, at a time between `from` and
+    /// `until`. For what it does by itself: who waits for others too asks [`Faults::excused`].
+    pub fn stood_still(&self, agent: &str, from: Nanos, until: Nanos) -> bool {
+        let its = |agents: &Option<Vec<_>>| agents.as_ref().is_none_or(|all| all.contains(&agent));
+        let meets = |&(begin, end, _): &(Nanos, Nanos, _)| begin <= until && from <= end;
+        self.down_since.is_some_and(|since| since <= until)
+            || self.still.iter().any(|still| meets(still) && its(&still.2))
     }
 
     /// When the exchange was reachable again before `time`: it had stood still for long, and since then
@@ -127,6 +138,10 @@ pub struct Observers {
     /// Datagrams that came before the first day was named.
     early: Vec<(Option<SocketAddrV4>, Sent)>,
     challenges: Challenges,
+    /// Where each subscriber was last, once everybody healed: session, message.
+    heard: Vec<(SessionName, u64)>,
+    /// When healing began.
+    healed: Nanos,
 }
 
 /// Standing still for so long is being away.
@@ -134,6 +149,9 @@ const AWAY_NS: u64 = 250_000_000;
 
 /// Being late is excused for so long after a stall: what waited is worked off.
 const AFTER_STALL_NS: u64 = 1_500_000_000;
+
+/// Feed and repair work off what waited for them within so long.
+const AFTER_FREEZE_NS: u64 = 250_000_000;
 
 /// A subscriber says so much after a message that it is lost: what is repaired in vain is a day's last.
 const LOST_AFTER_NS: u64 = 5_000_000_000;
@@ -167,6 +185,8 @@ impl Observers {
             faults: Faults::default(),
             early: Vec::new(),
             challenges: Challenges::default(),
+            heard: vec![(SessionName::BLANK, 0); plan.subscribers],
+            healed: Nanos(0),
         }
     }
 
@@ -190,6 +210,7 @@ impl Observers {
         self.current = Some(at);
         let down = self.faults.down_since.take().unwrap_or(now);
         self.faults.excuses.push((down, now.plus(AFTER_STALL_NS / 10)));
+        self.faults.still.push((down, now.plus(AFTER_STALL_NS / 10), None));
         self.faults.stalls.push((down, Nanos(now.0.saturating_sub(1))));
         for (received, sent) in std::mem::take(&mut self.early) {
             match received {
@@ -222,8 +243,18 @@ impl Observer for Observers {
                 self.faults.excuses.push(stall);
                 self.faults.stalls.push(stall);
             }
-            Happening::Frozen { ns } => self.faults.frozen.push((now, now.plus(*ns))),
-            Happening::Healing => self.days.iter_mut().for_each(DayWatch::heal),
+            Happening::Frozen { ns } => {
+                self.faults.frozen.push((now, now.plus(*ns)));
+                self.faults.still.push((now, now.plus(*ns).plus(AFTER_FREEZE_NS), None));
+            }
+            Happening::ThreadFrozen { ns, agents } => {
+                let until = now.plus(*ns).plus(AFTER_FREEZE_NS);
+                self.faults.still.push((now, until, Some(agents.clone())));
+            }
+            Happening::Healing => {
+                self.healed = now;
+                self.days.iter_mut().for_each(DayWatch::heal);
+            }
         }
     }
 
@@ -280,6 +311,9 @@ impl Observer for Observers {
                 (std::mem::take(&mut seen.delivered), std::mem::take(&mut seen.concluded));
             let (mirrored, believed) =
                 (std::mem::take(&mut seen.mirrored), std::mem::take(&mut seen.believed));
+            for m in mirrored.iter().filter(|m| m.last) {
+                self.heard[m.subscriber] = (m.session, m.feed);
+            }
             for day in &mut self.days {
                 day.take(&delivered, &concluded, &mirrored, &believed);
             }
@@ -325,6 +359,9 @@ impl Observer for Observers {
                     faults.add("a day does not begin with what was left", what);
                 }
             }
+        }
+        if when == When::End {
+            self.days[at].judge_heard(&self.heard, self.healed, now, faults);
         }
         if when == When::AfterStart {
             self.days[at].up(now);

@@ -12,6 +12,8 @@ use crate::types::Nanos;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+/// Who answers, and waits for nobody.
+const AGENT: &str = "retransmitter";
 /// Longest packet.
 const PACKET_BYTES: u64 = 1_400;
 /// All clients together, bytes per second and at once.
@@ -145,7 +147,7 @@ impl Repairs {
         let few = asked.is_some_and(|asked| asked.0.iter().all(|&count| blocks < count as usize));
         if let Some(owed) = place.and_then(|place| self.owed.remove(place))
             && few
-            && !faults.excused(sent.at, sent.at)
+            && !faults.stood_still(AGENT, sent.at, sent.at)
             && first + blocks as u64 <= owed.exists
             && next.is_some_and(|next| bytes + 2 + next <= PACKET_BYTES as usize)
         {
@@ -169,7 +171,7 @@ impl Repairs {
             && now > owed.since.plus(SLACK_NS)
         {
             let (since, due) = (owed.since, owed.since.plus(SLACK_NS));
-            if !faults.excused(since, due) {
+            if !faults.stood_still(AGENT, since, due) {
                 let what = format!("{}: {} from {}", owed.from, owed.count, owed.first);
                 faults.at("a request for repair was not answered", what, now);
             }

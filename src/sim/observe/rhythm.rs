@@ -13,10 +13,43 @@ const WAITS_NS: [u64; 3] = [MS, 9 * MS, 90 * MS];
 /// So much later is not late: a few of the longest steps of an idle venue.
 const SLACK_NS: u64 = 8 * MS;
 
+/// The heartbeats of one stream, each not before its time. Those that were missed are not made up for.
+#[derive(Default)]
+pub struct Beats {
+    /// Last message, heartbeats since, the last of them; `None` = not known.
+    last: Option<(Nanos, usize, Nanos)>,
+}
+
+impl Beats {
+    /// The stream begins anew: its next heartbeat may leave at once.
+    pub fn restart(&mut self) {
+        self.last = None;
+    }
+
+    /// A message left.
+    pub fn message(&mut self, at: Nanos) {
+        self.last = Some((at, 0, at));
+    }
+
+    /// A heartbeat left; returns by how much it was too early, ns. `idle_ns` is from one to the next.
+    pub fn heartbeat(&mut self, at: Nanos, idle_ns: u64) -> Option<u64> {
+        let (message, count, before) = self.last.unwrap_or((Nanos(0), WAITS_NS.len(), Nanos(0)));
+        let due = match WAITS_NS.get(..=count) {
+            Some(waits) => message.plus(waits.iter().sum()),
+            None => before.plus(idle_ns),
+        };
+        let early = (before.0 > 0 && at < due).then(|| due.since(at));
+        self.last = Some((message, count + 1, at));
+        early
+    }
+}
+
 /// One stream.
 #[derive(Default)]
 pub struct Rhythm {
     running: bool,
+    /// Whom it waits for; `None` = for many.
+    agent: Option<&'static str>,
     idle_ns: u64,
     /// Heartbeats said since the last message.
     stage: usize,
@@ -24,12 +57,17 @@ pub struct Rhythm {
 }
 
 impl Rhythm {
+    /// A stream that one agent keeps up, whatever else stands still.
+    pub fn of(agent: &'static str) -> Rhythm {
+        Rhythm { agent: Some(agent), ..Rhythm::default() }
+    }
+
     /// The stream runs since `from`; later calls change nothing while it runs.
     pub fn start(&mut self, from: Nanos, idle_ns: u64, fresh: bool) {
         self.idle_ns = idle_ns;
         if !self.running || self.last < from {
             let stage = if fresh { WAITS_NS.len() } else { 0 };
-            *self = Rhythm { running: true, idle_ns, stage, last: from };
+            *self = Rhythm { running: true, agent: self.agent, idle_ns, stage, last: from };
         }
     }
 
@@ -64,12 +102,35 @@ impl Rhythm {
             return;
         }
         let due = self.due();
-        if !faults.excused(due, now) {
+        let excused = match self.agent {
+            Some(agent) => faults.stood_still(agent, due, now),
+            None => faults.excused(due, now),
+        };
+        if !excused {
             let (late, stage) = (now.since(due) / 1_000, self.stage);
             let what =
                 format!("{who}: deadline {stage} passed {late} us ago, last {}", self.last.0);
             faults.at("a heartbeat is missing", what, now);
         }
         self.excuse(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_before_its_time_shows() {
+        let mut beats = Beats::default();
+        let mut beat = |ms: u64| beats.heartbeat(Nanos(ms * MS), 1_000 * MS);
+        assert_eq!(beat(5), None, "the first of a stream");
+        assert_eq!(beat(1_004), Some(MS));
+        assert_eq!(beat(2_004), None);
+        beats.message(Nanos(3_000 * MS));
+        let mut beat = |ms: u64| beats.heartbeat(Nanos(ms * MS), 1_000 * MS);
+        // The second waits for 10 ms after the message, however late the first was.
+        assert_eq!([3_003, 3_010, 3_100, 4_100].map(&mut beat), [None; 4]);
+        assert_eq!(beat(4_101), Some(999 * MS));
     }
 }

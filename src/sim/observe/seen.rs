@@ -39,6 +39,8 @@ pub struct Concluded {
 /// A subscriber's books after a feed message that ended a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mirrored {
+    /// Subscriber.
+    pub subscriber: usize,
     /// Feed session.
     pub session: SessionName,
     /// Last message.

@@ -71,13 +71,17 @@ impl Exchange {
         names.join("+")
     }
 
-    pub(super) fn freeze(&mut self, thread: Option<usize>, until: u64) {
+    /// Returns the names of the agents that stand still.
+    pub(super) fn freeze(&mut self, thread: Option<usize>, until: u64) -> Vec<&'static str> {
         let count = self.threads.len();
+        let mut agents = Vec::new();
         for (index, other) in self.threads.iter_mut().enumerate() {
             if thread.is_none_or(|t| t % count == index) {
                 other.frozen_until = other.frozen_until.max(until);
+                agents.extend(other.agents.iter().map(|agent| agent.name()));
             }
         }
+        agents
     }
 
     /// True while a thread stands still, those apart that nobody on the way of an order waits for.

@@ -61,13 +61,16 @@ impl World<'_> {
             What::Freeze { ns } => {
                 self.counts.freezes += 1;
                 let until = self.now + ns;
-                self.exchange.iter_mut().for_each(|e| e.freeze(None, until));
+                self.exchange.iter_mut().for_each(|e| drop(e.freeze(None, until)));
                 self.tell(Happening::Frozen { ns });
             }
             What::FreezeThread { thread, ns } => {
                 self.counts.freezes += 1;
                 let until = self.now + ns;
-                self.exchange.iter_mut().for_each(|e| e.freeze(Some(thread), until));
+                if let Some(exchange) = &mut self.exchange {
+                    let agents = exchange.freeze(Some(thread), until);
+                    self.tell(Happening::ThreadFrozen { ns, agents });
+                }
             }
             What::CrashActor { actor, down_ns } => {
                 if let Some(life) = self.actors.get_mut(actor)
