@@ -109,7 +109,8 @@ pub struct SubscriberActor {
     join_at: Nanos,
     lives: u64,
     quiet: bool,
-    told: u64,
+    /// Session and message of the last digest while everybody healed.
+    told: (SessionName, u64),
     messages: u64,
     repaired: u64,
 }
@@ -126,7 +127,7 @@ impl SubscriberActor {
             join_at: Nanos(0),
             lives: 0,
             quiet: false,
-            told: 0,
+            told: (SessionName::BLANK, 0),
             messages: 0,
             repaired: 0,
         }
@@ -184,8 +185,9 @@ impl Actor for SubscriberActor {
         books.now = now;
         let done = handler.poll(now, books);
         books.judge_lost(None);
-        if quiet && handler.missing() == 0 && books.last != self.told {
-            self.told = books.last;
+        let here = (books.session, books.last);
+        if quiet && handler.missing() == 0 && here != self.told {
+            self.told = here;
             books.digest(true);
         }
         done
@@ -208,7 +210,7 @@ impl Actor for SubscriberActor {
         let late = self.dice.percent(30);
         let wait = self.dice.between(100, 3_000) * 1_000_000;
         self.join_at = if late { now.plus(wait) } else { now };
-        self.told = 0;
+        self.told = (SessionName::BLANK, 0);
     }
 
     fn quiesce(&mut self) {
