@@ -53,6 +53,8 @@ pub struct Plan {
     pub rate: (u32, u32),
     /// New orders that all brokers together enter before healing begins.
     pub orders: u64,
+    /// When the run begins, ns since 1970.
+    pub start: u64,
     /// Simulated time until healing begins, at least, ns.
     pub run_ns: u64,
     /// Longest time that an idle venue is not stepped, ns.

@@ -4,7 +4,7 @@
 //! Time first (healing begins right after the violation), then incidents by halves, then each feature.
 
 use super::plan::{MS, Plan, Reduction};
-use super::world::{START, run};
+use super::world::run;
 use super::{Feature, Outcome};
 
 /// Runs spent on one failure.
@@ -12,6 +12,7 @@ const RUNS_MAX: usize = 150;
 
 struct Shrinker {
     seed: u64,
+    start: u64,
     rule: &'static str,
     best: Reduction,
     runs: usize,
@@ -37,7 +38,7 @@ impl Shrinker {
         while let Some(outcome) =
             self.try_it(Reduction { run_ms: Some(failed_ms), ..self.best.clone() })
         {
-            let at = outcome.violations[0].at.0.saturating_sub(START) / MS + 1;
+            let at = outcome.violations[0].at.0.saturating_sub(self.start) / MS + 1;
             if at >= failed_ms {
                 break;
             }
@@ -79,8 +80,9 @@ impl Shrinker {
 pub fn shrink(plan: &Plan, outcome: &Outcome) -> (Reduction, Outcome) {
     if let Some(violation) = outcome.violations.first() {
         let best = plan.reduction.clone();
-        let mut shrinker = Shrinker { seed: plan.seed, rule: violation.rule, best, runs: 0 };
-        shrinker.time(violation.at.0.saturating_sub(START));
+        let mut shrinker =
+            Shrinker { seed: plan.seed, start: plan.start, rule: violation.rule, best, runs: 0 };
+        shrinker.time(violation.at.0.saturating_sub(plan.start));
         shrinker.incidents(plan.incidents.iter().map(|i| i.number).collect());
         shrinker.features(plan.features.list().collect());
         // Fewer faults may fail earlier.

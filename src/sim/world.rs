@@ -31,8 +31,6 @@ use snapshots::SnapshotsSeen;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-/// 2025-01-02 09:30 UTC, a day without a change of clocks.
-pub const START: u64 = 1_735_776_000_000_000_000 + 34_200_000_000_000;
 /// Healing must be over after so long: longer than any back-off and any dead time together.
 const HEALING_MAX: u64 = 60_000 * MS;
 /// And takes so long at least: whoever lost the last message hears a heartbeat.
@@ -149,18 +147,18 @@ impl<'p> World<'p> {
         network.tap(EXCHANGE);
         let Cast { actors, observer } =
             super::actors::cast(&Stage { plan, config: &config, network: &network });
-        let life = |actor| Life { actor, up: false, restart_at: START };
+        let life = |actor| Life { actor, up: false, restart_at: plan.start };
         World {
             plan,
             config,
             network,
             host,
-            now: START,
+            now: plan.start,
             schedule: Dice::new(plan.seed, "schedule"),
             exchange: None,
             shadow: None,
             chance: Dice::new(plan.seed, "chance"),
-            start_at: START,
+            start_at: plan.start,
             lives_begun: 0,
             doom: None,
             doomed_by: None,
@@ -175,8 +173,8 @@ impl<'p> World<'p> {
             next_incident: 0,
             put_off: Vec::new(),
             endings: Vec::new(),
-            checkpoint_at: START + CHECKPOINT,
-            operator_at: START,
+            checkpoint_at: plan.start + CHECKPOINT,
+            operator_at: plan.start,
             healing_since: None,
             days: Vec::new(),
             counts: Counts::default(),
@@ -222,20 +220,20 @@ impl<'p> World<'p> {
         for life in &self.actors {
             life.actor.tally(&mut tally);
         }
-        self.counts.simulated_ns = self.now - START;
+        self.counts.simulated_ns = self.now - self.plan.start;
         self.counts.cancel_only = u64::from(self.modes[0]);
         self.counts.halted = u64::from(self.modes[1]);
         self.mix(self.network.trace());
         for step in std::mem::take(&mut self.steps) {
             let (at, entity, work) = step;
             let name = self.entity_name(entity);
-            let line = format!("{} {name} did {work}", clock_text(at));
+            let line = format!("{} {name} did {work}", self.clock_text(at));
             self.history.iter_mut().for_each(|h| h.push(line.clone()));
         }
         for violation in &self.violations {
             let line = format!(
                 "{} VIOLATION {}: {}",
-                clock_text(violation.at.0),
+                self.clock_text(violation.at.0),
                 violation.rule,
                 violation.what
             );
@@ -259,7 +257,7 @@ impl<'p> World<'p> {
     fn happen(&mut self) {
         while self.healing_since.is_none()
             && let Some(incident) = self.plan.incidents.get(self.next_incident)
-            && START + incident.at_ns <= self.now
+            && self.plan.start + incident.at_ns <= self.now
         {
             self.next_incident += 1;
             self.strike(*incident);
@@ -299,7 +297,11 @@ impl<'p> World<'p> {
         if self.healing_since.is_none() && self.is_time_to_heal() {
             if self.owes_crashes() {
                 let what = What::Crash { down_ns: 20 * MS };
-                self.strike(Incident { number: ADDED_INCIDENT, at_ns: self.now - START, what });
+                self.strike(Incident {
+                    number: ADDED_INCIDENT,
+                    at_ns: self.now - self.plan.start,
+                    what,
+                });
             } else {
                 self.heal();
             }
@@ -307,7 +309,7 @@ impl<'p> World<'p> {
     }
 
     fn is_time_to_heal(&self) -> bool {
-        let ran = self.now - START;
+        let ran = self.now - self.plan.start;
         let had_all = self.put_off.is_empty() && self.doom.is_none();
         ran >= self.plan.run_ns
             && (ran >= self.plan.run_ns * RUN_MAX || had_all && self.orders() >= self.plan.orders)
@@ -317,7 +319,7 @@ impl<'p> World<'p> {
     fn owes_crashes(&self) -> bool {
         self.plan.reduction == Reduction::default()
             && self.counts.all_crashes() < CRASHES_MIN
-            && self.now - START < self.plan.run_ns * RUN_MAX
+            && self.now - self.plan.start < self.plan.run_ns * RUN_MAX
     }
 
     fn orders(&self) -> u64 {
@@ -391,7 +393,7 @@ impl<'p> World<'p> {
         arrives.into_iter().for_each(&mut at);
         self.endings.iter().for_each(|(time, _)| at(*time));
         if let Some(incident) = self.plan.incidents.get(self.next_incident) {
-            at(START + incident.at_ns);
+            at(self.plan.start + incident.at_ns);
         }
         if self.exchange.is_none() {
             at(self.start_at);
@@ -478,9 +480,15 @@ impl<'p> World<'p> {
 
     fn note(&mut self, line: impl FnOnce(&Self) -> String) {
         if self.history.is_some() {
-            let line = format!("{} {}", clock_text(self.now), line(self));
+            let line = format!("{} {}", self.clock_text(self.now), line(self));
             self.history.iter_mut().for_each(|h| h.push(line.clone()));
         }
+    }
+
+    /// Seconds since the start of the run.
+    fn clock_text(&self, at: u64) -> String {
+        let ns = at.saturating_sub(self.plan.start);
+        format!("{:>4}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
     }
 
     fn entity_name(&self, entity: u16) -> String {
@@ -493,10 +501,4 @@ impl<'p> World<'p> {
             },
         }
     }
-}
-
-/// Seconds since the start of the run.
-fn clock_text(at: u64) -> String {
-    let ns = at.saturating_sub(START);
-    format!("{:>4}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
 }

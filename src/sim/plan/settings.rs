@@ -5,6 +5,9 @@ use crate::config::{AgentName, Durability};
 use crate::sim::{Dice, GATEWAY, GROUP_A, GROUP_B, REPAIR, key, user};
 use std::fmt::Write;
 
+/// 2025-01-02 09:30 UTC, a day without a change of clocks: a run begins then, or 3 s before.
+const START: u64 = 1_735_776_000_000_000_000 + 34_200_000_000_000;
+
 pub(super) fn draw(seed: u64, features: Features) -> Plan {
     let mut dice = Dice::new(seed, "settings");
     let on = |feature| features.has(feature);
@@ -17,6 +20,8 @@ pub(super) fn draw(seed: u64, features: Features) -> Plan {
     let small = |small, usual, feature| if on(feature) { small } else { usual };
     let burst = on(Feature::Burst);
     let rate = if burst { (slow, slow / 4) } else { (fast, fast) };
+    // A minute ends while everybody logs in and trades.
+    let late = Dice::new(seed, "start").percent(50);
     Plan {
         seed,
         reduction: Reduction::default(),
@@ -32,6 +37,7 @@ pub(super) fn draw(seed: u64, features: Features) -> Plan {
         hot_segments_max: small(few_segments, segments, Feature::SmallSegments) as usize,
         rate: (rate.0 as u32, rate.1 as u32),
         orders: dice.between(1_000, 1_500),
+        start: START - if late { 3_000 * MS } else { 0 },
         run_ns: dice.between(6_000, 15_000) * MS,
         idle_ns: dice.between(MS / 4, MS),
         threads: threads(&mut dice, on(Feature::SpreadThreads)),
@@ -71,13 +77,15 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
         (true, _) => {
             format!("open = \"immediate\"\ntrial_day_seconds = {trial}\nlinger_seconds = 1")
         }
-        // The simulated clock starts at 09:30.
+        // Two seconds after the start.
         (false, true) => {
+            let (open, sooner) =
+                if plan.start == START { ("09:30:02", 0) } else { ("09:29:59", 3) };
             let mut dice = Dice::new(plan.seed, "close");
-            let second = dice.between(6, 14);
+            let second = dice.between(6, 14) - sooner;
             let close =
                 if dice.percent(50) { format!("09:30:{second:02}") } else { "22:00:00".into() };
-            format!("open = \"09:30:02\"\nclose = \"{close}\"")
+            format!("open = \"{open}\"\nclose = \"{close}\"")
         }
         (false, false) => "open = \"immediate\"".into(),
     };
