@@ -119,6 +119,8 @@ features! {
     Hostile "hostile" 40,
     /// Somebody asks for more to be repaired than he may have, and for what has not left yet.
     RepairFlood "repair-flood" 30,
+    /// The archiver alone stands still for long.
+    FreezeArchiver "freeze-archiver" 40,
 }
 
 /// A set of features.

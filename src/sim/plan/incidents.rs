@@ -71,6 +71,11 @@ pub enum What {
         /// For so long.
         ns: u64,
     },
+    /// The archiver's thread stands still, however many there are.
+    FreezeArchiver {
+        /// For so long.
+        ns: u64,
+    },
     /// A broker or a subscriber dies.
     CrashActor {
         /// Which, in the order of the cast.
@@ -128,6 +133,7 @@ impl What {
     pub fn stalls_ns(self) -> Option<u64> {
         match self {
             What::Freeze { ns } | What::FreezeThread { ns, .. } => Some(ns),
+            What::FreezeArchiver { ns } => Some(ns),
             What::DiskFull { ns } | What::MemoryFull { ns } => Some(ns),
             What::SlowDisk { stall_ns, ns } => Some(ns + 2 * stall_ns),
             What::DiskError { ns, .. } => Some(ns),
@@ -226,6 +232,8 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
     let per_million = dice.magnitude(1_000, 500_000) as u32;
     let ns = dice.magnitude(10 * MS, 1_000 * MS);
     add(&mut dice, has(Feature::DiskError), What::DiskError { per_million, ns });
+    let ns = dice.magnitude(100 * MS, 6_000 * MS);
+    add(&mut dice, has(Feature::FreezeArchiver), What::FreezeArchiver { ns });
     list.sort_by_key(|i| (i.at_ns, i.number));
     list
 }

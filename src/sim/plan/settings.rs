@@ -70,6 +70,7 @@ fn threads(dice: &mut Dice, spread: bool) -> Vec<Vec<usize>> {
 pub fn config_text(plan: &Plan, incarnation: u8) -> String {
     let mut text = String::new();
     let mut dice = Dice::new(plan.seed, "accounts");
+    let mut quantities = Dice::new(plan.seed, "quantities");
     let disk = plan.durability == Durability::Disk;
     let durability = if disk { "disk" } else { "memory" };
     let trial = dice.between(3, 8);
@@ -132,8 +133,9 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
         let limits = match dice.percent(50) && plan.has(Feature::Overdraft) {
             true => {
                 let day = dice.pick(&[5_000, 20_000, 100_000]);
+                let quantity = quantities.pick(&[5_000, 5_000, 1, 300, 99_999, 999_999]);
                 format!(
-                    "order_quantity_max = 5000\norder_notional_max = \"100000.00\"\n\
+                    "order_quantity_max = {quantity}\norder_notional_max = \"100000.00\"\n\
                      day_shares_max = {day}\n"
                 )
             }

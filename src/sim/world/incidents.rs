@@ -72,6 +72,12 @@ impl World<'_> {
                     self.tell(Happening::ThreadFrozen { ns, agents });
                 }
             }
+            What::FreezeArchiver { ns } => {
+                self.counts.freezes += 1;
+                // The last of the plan's threads.
+                let (thread, until) = (self.plan.threads.len() - 1, self.now + ns);
+                self.exchange.iter_mut().for_each(|e| e.freeze(Some(thread), until));
+            }
             What::CrashActor { actor, down_ns } => {
                 if let Some(life) = self.actors.get_mut(actor)
                     && life.up
