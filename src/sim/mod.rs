@@ -65,6 +65,9 @@ pub fn hostile_host(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 9, 0, index as u8 + 1)
 }
 
+/// Key of the nonces that the gateway hands out.
+pub const GATEWAY_KEY: [u8; 32] = [0x5A; 32];
+
 /// Login key of session `slot`.
 pub fn key(slot: usize) -> [u8; 32] {
     [slot as u8 + 1; 32]

@@ -40,6 +40,8 @@ const NEAR: u64 = 1_000;
 const JUMP: u64 = 60_000;
 /// A login's time may be off by so much.
 const LOGIN_TIME_NS: u64 = 5_000 * MS;
+/// Of a login that was sequenced so long ago, the gateway knows.
+const LOGIN_KNOWN_NS: u64 = 200 * MS;
 /// Commands remembered whose reports left.
 const LIVE_MAX: usize = 4_096;
 
@@ -67,6 +69,8 @@ pub struct DayWatch {
     refusals: Refusals,
     /// Generation under which each session is bound after the last command read.
     bound: Vec<Option<u32>>,
+    /// Client's time in each session's last login, and the time of that command.
+    login_times: Vec<(Nanos, Nanos)>,
     windows: Vec<Window>,
     /// Both logs.
     pub ledger: Ledger,
@@ -166,6 +170,7 @@ impl DayWatch {
             upstream: Upstream::default(),
             refusals: Refusals::default(),
             bound: vec![None; scene.keys.len()],
+            login_times: vec![(Nanos(0), Nanos(0)); scene.keys.len()],
             windows: scene.keys.iter().map(|_| Window::default()).collect(),
             ledger: Ledger::default(),
             sessions: Vec::new(),
@@ -251,7 +256,7 @@ impl DayWatch {
     }
 
     /// What was taken from the ports up to `until`, in its order among what left.
-    fn take_in(&mut self, until: Nanos, challenges: &Challenges) {
+    fn take_in(&mut self, until: Nanos) {
         if self.sessions.is_empty() {
             return;
         }
@@ -278,7 +283,7 @@ impl DayWatch {
             }
             self.taken.pop_front();
         }
-        self.refusals.expect(until, &mut self.sessions, &self.keys, challenges);
+        self.refusals.expect(until, &mut self.sessions, &self.keys);
     }
 
     /// The exchange sent a datagram.
@@ -312,7 +317,7 @@ impl DayWatch {
         self.read_commands(view, challenges, faults);
         self.read_events(view, faults);
         self.taken.extend(self.upstream.take_taken());
-        self.judge_sent(now, challenges, faults);
+        self.judge_sent(now, faults);
         self.judge_duplicates(faults);
         self.bursts.clear();
         if end {
@@ -406,7 +411,16 @@ impl DayWatch {
                 if let Err(what) = checked {
                     faults.add(rule, format!("command {seq}: {what}"));
                 }
+                let (last, since) = self.login_times[slot];
+                if login.login_time <= last
+                    && since.plus(LOGIN_KNOWN_NS) <= login.received
+                    && !faults.excused(since, login.received)
+                {
+                    let what = format!("command {seq}: the last is of {}: {login:?}", last.0);
+                    faults.add("a login no later than the last", what);
+                }
                 if made.iter().any(|e| matches!(e.body, EventBody::LoggedIn(_))) {
+                    self.login_times[slot] = (login.login_time, time);
                     self.upstream.bind(login, &key);
                 }
             }
@@ -696,12 +710,12 @@ impl DayWatch {
         self.ledger = ledger;
     }
 
-    fn judge_sent(&mut self, now: Nanos, challenges: &Challenges, faults: &mut Faults) {
+    fn judge_sent(&mut self, now: Nanos, faults: &mut Faults) {
         let sent = std::mem::take(&mut self.sent);
         let mut to_feed = Vec::new();
         let mut to_sessions: Vec<Vec<(Nanos, bool)>> = vec![Vec::new(); self.sessions.len()];
         for s in &sent {
-            self.take_in(s.at, challenges);
+            self.take_in(s.at);
             let with_messages = s.bytes.get(18..20).is_some_and(|c| c != [0, 0] && c != [255, 255]);
             if s.local == GATEWAY {
                 let disk = self.disk;
@@ -751,7 +765,7 @@ impl DayWatch {
                 to_feed.push((s.at, path == FeedPath::B, with_messages));
             }
         }
-        self.take_in(now, challenges);
+        self.take_in(now);
         self.repairs.until(now, faults);
         if let Some(feed) = &mut self.feed {
             feed.judge_rhythm(&to_feed, self.up_since, now, faults);

@@ -8,7 +8,7 @@
 use super::bytes::packet;
 use super::session::SessionWatch;
 use super::stream::hex;
-use super::upstream::Challenges;
+use super::upstream::{is_valid_nonce, nonce_for};
 use super::{Faults, Sent};
 use crate::sim::{GATEWAY, user};
 use crate::types::*;
@@ -25,6 +25,8 @@ const ALLOWED: [u8; 2] = [10, 1];
 const SLACK_NS: u64 = 60_000_000;
 /// So many J 'A' within a second silence a host.
 const FAILURES_MAX: usize = 10;
+/// Of a login that took effect so long ago, the gateway knows.
+const KNOWN_NS: u64 = 100_000_000;
 /// L remembered of one address.
 const LOGINS_MAX: usize = 1_024;
 
@@ -40,6 +42,15 @@ impl Received {
 
     fn time(&self) -> u64 {
         u64::from_be_bytes(self.block[32..40].try_into().expect("eight bytes"))
+    }
+
+    fn user(&self) -> User {
+        Alpha(self.block[4..10].try_into().expect("six bytes"))
+    }
+
+    /// The nonce is one that was made for this user at this address.
+    fn has_nonce(&self, from: SocketAddrV4) -> bool {
+        is_valid_nonce(from, &self.user(), self.at, &self.block[56..72])
     }
 
     /// Nothing of it can be refused as not authorised.
@@ -58,6 +69,8 @@ impl Received {
 struct Peer {
     /// Datagrams received from it, less answers that left.
     unanswered: i64,
+    /// L without a valid nonce, less H that left.
+    unchallenged: i64,
     logins: Vec<Received>,
     /// Last J 'S' for a dead token.
     told_dead: Option<Nanos>,
@@ -105,14 +118,8 @@ impl Refusals {
     }
 
     /// What the L that came up to `until` are owed: A again to the live login's own, H to whoever has
-    /// no nonce, H or J to whoever cannot log in. A right one is a command.
-    pub fn expect(
-        &mut self,
-        until: Nanos,
-        sessions: &mut [SessionWatch],
-        keys: &[[u8; 32]],
-        challenges: &Challenges,
-    ) {
+    /// no nonce for this user, J to whoever cannot log in. A right one is a command.
+    pub fn expect(&mut self, until: Nanos, sessions: &mut [SessionWatch], keys: &[[u8; 32]]) {
         while let Some(&(from, at, block)) = self.fresh.front()
             && at <= until
         {
@@ -121,12 +128,17 @@ impl Refusals {
             let nonce = login.client_nonce();
             let named = (0..keys.len()).find(|&slot| user(slot).0 == block[4..10]);
             let session = named.and_then(|slot| sessions.get_mut(slot));
-            let known = session.is_some_and(|session| {
-                session.is_again(from, nonce, at) || session.knows(from, nonce)
-            });
-            let fresh = block[56..72] == [0; 16] || !challenges.knows(from, &block[56..72]);
-            if !known && (fresh || !login.is_right(from, keys)) {
-                self.peers.entry(from).or_default().owed.push_back((at, fresh));
+            let fresh = !login.has_nonce(from);
+            let (mut known, mut late) = (false, login.time().abs_diff(at.0) > CLOCK_NS);
+            if let Some(session) = session {
+                known = session.is_again(from, nonce, at) || session.knows(from, nonce);
+                let settled = Nanos(at.0.saturating_sub(KNOWN_NS));
+                late |= login.time() <= session.login_time(settled);
+            }
+            let peer = self.peers.entry(from).or_default();
+            peer.unchallenged += i64::from(fresh);
+            if !known && (fresh || late || !login.is_right(from, keys)) {
+                peer.owed.push_back((at, fresh));
             }
         }
     }
@@ -158,6 +170,10 @@ impl Refusals {
         (over, clocks_agree): (bool, bool),
         faults: &mut Faults,
     ) {
+        if clocks_agree {
+            // A later answer pays for nothing that is overdue.
+            self.until(sent.at, faults);
+        }
         let block = match packet(&sent.bytes) {
             Some((head, blocks)) if head.sequence == 0 && blocks.len() == 1 => blocks[0],
             _ => &[],
@@ -186,7 +202,17 @@ impl Refusals {
             peer.owed.remove(place);
         }
         let why = match block {
-            [b'H', ..] if block.len() == 17 => peer.answer(),
+            [b'H', nonce @ ..] if block.len() == 17 => {
+                peer.unchallenged -= 1;
+                let mut users = peer.logins.iter().rev().map(Received::user);
+                let named = users.any(|user| nonce_for(to, &user, sent.at, 0)[..] == *nonce);
+                let why = match (clocks_agree, peer.unchallenged < 0, named) {
+                    (true, true, _) => Some("each login had a valid nonce"),
+                    (true, _, false) => Some("no user whom it named has this nonce"),
+                    _ => None,
+                };
+                why.or(peer.answer())
+            }
             [b'J', b'B', ..] if block.len() == 24 => {
                 let told = sessions.iter_mut().any(|s| s.was_displaced(to, &block[8..24], sent.at));
                 (!told).then_some("nobody displaced it")
@@ -196,12 +222,14 @@ impl Refusals {
                 let dead = sessions.iter().any(|s| s.was_bound(to, nonce));
                 let late = |l: &Received| {
                     let off = l.time().abs_diff(l.at.0) > CLOCK_NS;
-                    off || sessions.iter().any(|s| s.last_login_time() >= l.time())
+                    let last = sessions.iter().find(|s| user(s.slot().0 as usize) == l.user());
+                    let again = last.is_some_and(|s| s.login_time(sent.at) >= l.time());
+                    (off || again) && l.has_nonce(to)
                 };
                 let why = match code {
-                    b'A' => login
-                        .all(|l| l.is_right(to, keys))
-                        .then_some("every login with this nonce is right, or there is none"),
+                    b'A' => (!login
+                        .any(|l| !l.is_right(to, keys) && (!clocks_agree || l.has_nonce(to))))
+                    .then_some("no login with this nonce is wrong and may be told so"),
                     b'T' => (clocks_agree && !login.any(late)
                         || !clocks_agree && login.next().is_none())
                     .then_some("no login with this nonce is out of time"),

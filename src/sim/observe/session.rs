@@ -630,9 +630,15 @@ impl SessionWatch {
         logins.any(|l| l.address == address && l.event.client_nonce[..] == *nonce)
     }
 
-    /// The client's time in its last login, ns; 0 before the first.
-    pub fn last_login_time(&self) -> u64 {
-        self.logins.last().map_or(0, |l| l.event.login_time.0)
+    /// The client's time in its last login up to `at`, ns; 0 before the first.
+    pub fn login_time(&self, at: Nanos) -> u64 {
+        let login = self.logins.iter().rev().find(|l| l.from <= at);
+        login.map_or(0, |l| l.event.login_time.0)
+    }
+
+    /// Which session.
+    pub fn slot(&self) -> SessionSlot {
+        self.slot
     }
 }
 

@@ -7,6 +7,7 @@
 use super::bytes::{Head, packet};
 use super::stream::hex;
 use crate::exchange::command::{self, Login, Logoff, MessageBody, MessageHead};
+use crate::sim::GATEWAY_KEY;
 use crate::types::*;
 use crate::wire::session::{self, PacketKeys};
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +18,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 const WAITING_MAX: usize = 65_536;
 /// L that are kept.
 const LOGINS_MAX: usize = 4_096;
+/// A nonce is made of the minute.
+const MINUTE_NS: u64 = 60_000_000_000;
 /// Whoever sends little sends little within this time.
 const RECENT_NS: u64 = 2_000_000_000;
 
@@ -82,11 +85,6 @@ pub struct Upstream {
 pub struct Challenges(VecDeque<(SocketAddrV4, [u8; 16])>);
 
 impl Challenges {
-    /// True when this address was handed this nonce.
-    pub fn knows(&self, address: SocketAddrV4, nonce: &[u8]) -> bool {
-        self.0.iter().any(|c| c.0 == address && c.1[..] == *nonce)
-    }
-
     /// The exchange sent a datagram; an H is noted.
     pub fn sent(&mut self, to: SocketAddrV4, bytes: &[u8]) {
         if let Some((head, blocks)) = packet(bytes)
@@ -220,6 +218,9 @@ impl Upstream {
         if !challenges.0.iter().any(|c| *c == (from, login.server_nonce)) {
             return Err(format!("{from} never got the nonce of its login: {login:?}"));
         }
+        if !is_valid_nonce(from, &user, login.received, &login.server_nonce) {
+            return Err(format!("a nonce for another user, or too old: {login:?}"));
+        }
         Ok(())
     }
 
@@ -288,6 +289,17 @@ impl Binding {
         let (slot, generation) = (self.slot, self.generation);
         Some(Taken { at, slot, generation, head })
     }
+}
+
+/// The server nonce for who logs in as `user` from `from` at `at`, or a minute or more `ago`.
+pub fn nonce_for(from: SocketAddrV4, user: &User, at: Nanos, ago: u32) -> [u8; 16] {
+    let minute = (at.0 / MINUTE_NS) as u32;
+    session::challenge_nonce(&GATEWAY_KEY, from.ip().octets(), from.port(), user, minute - ago)
+}
+
+/// True for the nonce of this minute and the one before, for this address and user.
+pub fn is_valid_nonce(from: SocketAddrV4, user: &User, at: Nanos, nonce: &[u8]) -> bool {
+    [0, 1].iter().any(|&ago| nonce_for(from, user, at, ago)[..] == *nonce)
 }
 
 /// A head alone, perhaps with a MAC, that asks for something again.

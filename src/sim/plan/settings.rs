@@ -2,7 +2,7 @@
 
 use super::{Feature, Features, MS, NetworkFaults, Plan, Reduction};
 use crate::config::{AgentName, Durability};
-use crate::sim::{Dice, GATEWAY, GROUP_A, GROUP_B, REPAIR, key, user};
+use crate::sim::{Dice, GATEWAY, GATEWAY_KEY, GROUP_A, GROUP_B, REPAIR, key, user};
 use std::fmt::Write;
 
 /// 2025-01-02 09:30 UTC, a day without a change of clocks: a run begins then, or 3 s before.
@@ -102,7 +102,7 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
         plan.orders_max,
         plan.price_pages_max,
         plan.hot_segments_max,
-        "5a".repeat(32),
+        hex(&GATEWAY_KEY),
         GATEWAY.ip(),
         // An eighth of it at once is more than the least that the venue grants.
         Dice::new(plan.seed, "repair").magnitude(200_000, 10_000_000),
