@@ -56,6 +56,8 @@ pub struct Pace {
     last_dead: Option<Nanos>,
     /// A logoff was answered then; so many ends are still to come.
     ends: Option<(Nanos, u8)>,
+    /// A logoff took effect then; K goes before its end.
+    last_owed: Option<Nanos>,
     /// K goes with each end of a day.
     day_over: bool,
 }
@@ -70,6 +72,7 @@ impl Pace {
     pub fn unbound(&mut self, at: Nanos) {
         self.moves.clear();
         self.ends = None;
+        self.last_owed = None;
         for debt in &mut self.debts {
             debt.until = debt.until.min(at);
         }
@@ -92,11 +95,18 @@ impl Pace {
         self.last_applied = None;
         self.last_dead = None;
         self.ends = None;
+        self.last_owed = None;
     }
 
     /// A logoff took effect: the end is told three times.
     pub fn log_off(&mut self, at: Nanos) {
         self.ends = Some((at, LOGOFF_ENDS));
+        self.last_owed = Some(at);
+    }
+
+    /// True when the end that leaves at `at` has no K before it.
+    pub fn owes_last(&self, at: Nanos) -> bool {
+        self.last_owed.is_some_and(|since| since <= at)
     }
 
     /// A datagram under a dead token was taken: J 'S' is due, at most once a second.
@@ -129,6 +139,7 @@ impl Pace {
     ) -> Option<Nanos> {
         self.told(Owed::Applied, at);
         self.told(Owed::Answer, at);
+        self.last_owed = self.last_owed.filter(|since| at < *since);
         let before = self.last_applied.replace(at);
         if let Some(last) = before
             && at.since(last) < APPLIED_NS

@@ -326,6 +326,10 @@ impl SessionWatch {
             faults.at("a heartbeat is behind what left", what, sent.at);
         }
         self.judge_end(head, sent, faults);
+        if head.count == 0xFFFF && self.pace.owes_last(sent.at) && self.on_time {
+            let what = format!("session {}: since the logoff", self.slot.0);
+            faults.at("the end came before K", what, sent.at);
+        }
         match head.count {
             0xFFFF => return self.pace.told(Owed::End, sent.at),
             _ => self.pace.told(Owed::Heartbeat, sent.at),
