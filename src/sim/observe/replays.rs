@@ -57,6 +57,7 @@ struct Owed {
     end: u64,
     /// Next report to come.
     next: u64,
+    packets: u32,
     since: Nanos,
 }
 
@@ -81,6 +82,7 @@ impl Replays {
         let cost = packets.min(PACKETS_MAX as u64) * PACKET_BYTES;
         // Half of what may be had at once is there after that time.
         let spent: u64 = self.recent.iter().map(|recent| recent.1).sum();
+        let alone = self.recent.is_empty();
         let few = self.recent.len() < RECENT_MAX && spent + PACKET_BYTES <= BURST_BYTES / 4;
         self.recent.push_back((at, cost));
         let there = last.is_some_and(|last| (1..=last).contains(&head.sequence));
@@ -88,10 +90,12 @@ impl Replays {
             // All of it comes when it can be paid at once, else the first packet.
             let all = spent + cost <= BURST_BYTES / 2;
             let packets = if all { packets.min(PACKETS_MAX as u64) } else { 1 };
-            let count = reports.min(head.count as u64).min(packets * REPORTS_PER_PACKET);
+            let asked = reports.min(head.count as u64);
+            // Nothing else comes between: as many packets as may be, or all that was asked for.
+            let count = if all && alone { asked } else { asked.min(packets * REPORTS_PER_PACKET) };
             let first = head.sequence;
             let end = first + count;
-            self.owed.push_back(Owed { to: from, first, end, next: first, since: at });
+            self.owed.push_back(Owed { to: from, first, end, next: first, packets: 0, since: at });
         }
         if self.requests.len() == REQUESTS_MAX {
             self.requests.remove(0);
@@ -114,8 +118,9 @@ impl Replays {
         let end = head.sequence + head.count as u64;
         let brings = |o: &Owed| o.to == to && (head.sequence..end).contains(&o.next);
         if let Some(place) = self.owed.iter().position(brings) {
-            self.owed[place].next = end;
-            if end >= self.owed[place].end {
+            let owed = &mut self.owed[place];
+            (owed.next, owed.packets) = (end, owed.packets + 1);
+            if end >= owed.end || owed.packets == PACKETS_MAX {
                 self.owed.remove(place);
             }
         }
@@ -161,7 +166,7 @@ impl Replays {
 
     /// Judges up to `now` what was never answered.
     pub fn until(&mut self, now: Nanos, who: u16, faults: &mut Faults) {
-        while let Some(&Owed { to, first, end, next, since }) = self.owed.front()
+        while let Some(&Owed { to, first, end, next, since, .. }) = self.owed.front()
             && now > since.plus(SLACK_NS)
         {
             self.owed.pop_front();
@@ -208,5 +213,20 @@ mod tests {
         assert_eq!(answer(1_000_000_000, &[(5, 30), (35, 25)]), [in_part]);
         assert_eq!(answer(2_000_000_000, &[(5, 30)]), [in_part]);
         assert_eq!(answer(3_000_000_000, &[]), ["a request for reports was not answered"]);
+    }
+
+    #[test]
+    fn as_many_packets_come_as_may() {
+        let peer = SocketAddrV4::new(Ipv4Addr::new(10, 1, 0, 1), 7);
+        let head = |sequence, count| Head { session: [b' '; 10], sequence, count };
+        for (packets, faults_expected) in [(32, 1), (63, 1), (64, 0)] {
+            let (mut replays, mut faults) = (Replays::default(), Faults::default());
+            replays.asked(peer, &head(1, 0xFFFE), Nanos(0), Some(4_000));
+            for packet in 0..packets {
+                replays.left(peer, &head(1 + 32 * packet, 32));
+            }
+            replays.until(Nanos(2 * SLACK_NS), 0, &mut faults);
+            assert_eq!(faults.found.len(), faults_expected, "{packets} packets");
+        }
     }
 }
