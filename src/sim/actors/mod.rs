@@ -25,8 +25,7 @@ pub fn cast(stage: &Stage<'_>) -> Cast {
     let Stage { plan, config, network } = *stage;
     let mut actors: Vec<Box<dyn Actor>> = Vec::new();
     for slot in 0..plan.brokers {
-        // With hostile peers about, the last of several members has no library.
-        let raw = plan.has(Feature::Hostile) && slot > 1 && slot + 1 == plan.brokers;
+        let raw = plan.has(Feature::NoLibrary) && slot > 1 && slot + 1 == plan.brokers;
         actors.push(match raw {
             true => Box::new(RawClient::new(plan, config, network, slot)),
             false => Box::new(BrokerActor::new(plan, config, network, slot, seen.clone())),

@@ -2,15 +2,18 @@
 //!
 //! Consumes H, A and K; produces logins, orders, blocks that are none, duplicates with the same and
 //! with other contents, gaps, jumps, numbers near 2^64, old tokens, huge references, wrong logoffs, wrong
-//! logins, and requests, also from the address that his next login displaces. Some chat: far more
-//! messages than anybody else, one a step. What the exchange makes of it is judged by the observers.
+//! logins (also under another user's name, or no later than the last), logins with nonces that were used
+//! before, and requests, also from the address that his next login displaces. Now and then he sends one
+//! thing alone, so that nothing else brings the answer that it is due, or logs off while he is answered,
+//! and on at once. Some chat: far more messages than anybody else, one a step. What the exchange makes
+//! of it is judged by the observers.
 
 use super::flow::{Flow, Wish};
 use crate::broker::{NewOrder, TimeInForce};
 use crate::config::Config;
 use crate::net::{MemoryNetwork, MemoryPort, Port};
 use crate::sim::plan::Plan;
-use crate::sim::{Actor, Dice, GATEWAY, Tally, broker_host};
+use crate::sim::{Actor, Dice, GATEWAY, Tally, broker_host, user};
 use crate::types::*;
 use crate::wire::mold::{Header, PacketBuilder};
 use crate::wire::ouch::{Appendage, Cancel, Enter, INBOUND_BYTES_MAX, Inbound, Replace};
@@ -24,10 +27,16 @@ const CHAT: u32 = 2_000;
 const CHAT_REPORTS: u64 = 3_600;
 /// More failing logins at once than a host may have in a second.
 const WRONG_LOGINS: usize = 14;
+/// So long nothing else is under way, or due: longer than the last of the early heartbeats.
+const ALONE_NS: u64 = 160 * MS;
+/// So long an answer is waited for.
+const ANSWER_NS: u64 = 120 * MS;
 
 /// See the module's head.
 pub struct RawClient {
     slot: usize,
+    /// Sessions of the venue.
+    sessions: usize,
     user: User,
     key: [u8; 32],
     network: MemoryNetwork,
@@ -35,16 +44,28 @@ pub struct RawClient {
     dice: Dice,
     port: Option<MemoryPort>,
     nonce: [u8; 16],
+    /// Of the last H to this port.
+    server_nonce: Option<[u8; 16]>,
     login: Option<Login>,
+    /// Time of the last login that was accepted.
+    accepted: Nanos,
     token: Option<Token>,
     old_token: Token,
     downstream: SessionName,
     /// Next client sequence, as far as he cares.
     next: u64,
+    /// What was said to be applied.
+    applied: u64,
     urn: u32,
     last_block: Vec<u8>,
     /// The address that the login under way displaces, which goes on asking until then.
     displaced: Option<(MemoryPort, Nanos)>,
+    /// It asks once, for everything.
+    greedy: bool,
+    /// The next thing is sent alone.
+    alone: bool,
+    /// Logs off then.
+    leaves_at: Nanos,
     /// Highest report seen.
     reports: u64,
     /// Messages still to chat, once it has begun.
@@ -64,6 +85,7 @@ impl RawClient {
     pub fn new(plan: &Plan, config: &Config, network: &MemoryNetwork, slot: usize) -> RawClient {
         RawClient {
             slot,
+            sessions: config.sessions.len(),
             user: config.sessions[slot].spec.user,
             key: config.sessions[slot].key,
             network: network.clone(),
@@ -71,14 +93,20 @@ impl RawClient {
             dice: Dice::new(plan.seed, &format!("raw {slot}")),
             port: None,
             nonce: [0; 16],
+            server_nonce: None,
             login: None,
+            accepted: Nanos(0),
             token: None,
             old_token: Token::BLANK,
             downstream: SessionName::BLANK,
             next: 1,
+            applied: 0,
             urn: 1,
             last_block: Vec::new(),
             displaced: None,
+            greedy: false,
+            alone: false,
+            leaves_at: Nanos(u64::MAX),
             reports: 0,
             chat: 0,
             chat_at: Nanos(u64::MAX),
@@ -109,15 +137,22 @@ impl RawClient {
         for block in own {
             if let (Some(h), Some(login)) = (Challenge::read(&block), &self.login) {
                 let login = Login { server_nonce: h.server_nonce, ..*login };
-                if let Some((_, until)) = &mut self.displaced {
+                self.server_nonce = Some(h.server_nonce);
+                if let Some((old, until)) = &mut self.displaced {
                     *until = now.plus(15 * MS);
+                    if self.greedy {
+                        let sequence = self.reports.saturating_sub(CHAT_REPORTS).max(1);
+                        let head = Header { session: downstream, sequence, count: 0xFFFE };
+                        old.send(GATEWAY, |out| head.write(out));
+                        old.flush();
+                    }
                 }
                 let times = if self.dice.percent(4) { WRONG_LOGINS } else { 1 };
-                let wrong = times > 1 || self.dice.percent(10);
+                let wrong = times > 1 || self.dice.percent(25);
                 for _ in 0..times {
                     let signed = match wrong {
                         false => login.signed(&self.key, GATEWAY.ip().octets(), GATEWAY.port()),
-                        true => self.wrong_login(&login),
+                        true => self.wrong_login(&login, times > 1),
                     };
                     send(&mut port, SessionName::BLANK, 0, &[&signed]);
                 }
@@ -133,14 +168,17 @@ impl RawClient {
                         self.chat_at = now.plus(wait);
                     }
                     self.next = a.applied + 1;
+                    self.applied = a.applied;
+                    self.accepted = self.login.map_or(self.accepted, |login| login.time);
                     self.urn = a.next_urn.max(1);
                     self.tally.logins += 1;
                     self.next_login = now.plus(self.dice.between(400, 6_000) * MS);
                 }
-            } else if let Some(k) = Applied::read(&block)
-                && self.dice.percent(50)
-            {
-                self.next = self.next.max(k.applied.saturating_add(1));
+            } else if let Some(k) = Applied::read(&block) {
+                self.applied = k.applied;
+                if self.dice.percent(50) {
+                    self.next = self.next.max(k.applied.saturating_add(1));
+                }
             }
         }
         self.port = Some(port);
@@ -148,14 +186,18 @@ impl RawClient {
     }
 
     /// A login that cannot be taken: of another version, with a flag that is none, signed with another
-    /// key, or of another time.
-    fn wrong_login(&mut self, login: &Login) -> [u8; LOGIN_BYTES] {
+    /// key; unless it must be one that fails, also of another time, no later than the last one, or under
+    /// the name of a user whom the nonce was not made for.
+    fn wrong_login(&mut self, login: &Login, fails: bool) -> [u8; LOGIN_BYTES] {
         let (mut login, mut key) = (*login, self.key);
-        match self.dice.below(4) {
+        match self.dice.below(if fails { 3 } else { 7 }) {
             0 => login.version = VERSION + 1,
             1 => login.flags |= 4,
             2 => key[0] ^= 1,
-            _ => login.time = login.time.plus(6_000 * MS),
+            3 => login.time = login.time.plus(6_000 * MS),
+            4 => login.time = self.accepted,
+            5 => login.time = Nanos(self.accepted.0.saturating_sub(self.dice.below(MS))),
+            _ => login.user = user(self.dice.below(self.sessions as u64) as usize),
         }
         login.signed(&key, GATEWAY.ip().octets(), GATEWAY.port())
     }
@@ -167,17 +209,20 @@ impl RawClient {
             SocketAddrV4::new(broker_host(self.slot), 5_000 + (self.lives % 20_000) as u16);
         let port = self.network.bind(address).expect("each life has a port of its own");
         self.displaced = self.port.replace(port).map(|port| (port, now.plus(30 * MS)));
+        self.greedy = self.dice.percent(50);
+        self.server_nonce = None;
     }
 
     fn begin_login(&mut self, now: Nanos) {
         if self.token.is_some() && self.dice.percent(40) {
             self.move_on(now);
         }
-        self.dice.draw().to_be_bytes().iter().chain(&[7; 8]).zip(&mut self.nonce).for_each(
-            |(byte, place)| {
-                *place = *byte;
-            },
-        );
+        // Some were used before.
+        if !self.dice.percent(10) {
+            let drawn = self.dice.draw().to_be_bytes();
+            let bytes = drawn.iter().chain(&[7; 8]);
+            bytes.zip(&mut self.nonce).for_each(|(byte, place)| *place = *byte);
+        }
         let login = Login {
             version: VERSION,
             flags: self.dice.below(2) as u8,
@@ -192,8 +237,16 @@ impl RawClient {
         };
         self.login = Some(login);
         self.next_login = now.plus(200 * MS);
+        let known = self.server_nonce.filter(|_| self.dice.percent(30));
+        let block = match known {
+            None => login.bytes(),
+            Some(server_nonce) => {
+                let (ip, port) = (GATEWAY.ip().octets(), GATEWAY.port());
+                Login { server_nonce, ..login }.signed(&self.key, ip, port)
+            }
+        };
         if let Some(port) = &mut self.port {
-            send(port, SessionName::BLANK, 0, &[&login.bytes()]);
+            send(port, SessionName::BLANK, 0, &[&block]);
         }
     }
 
@@ -346,14 +399,46 @@ impl RawClient {
         }
     }
 
+    /// One thing alone: what must be answered with K, or the end.
+    fn say_alone(&mut self, now: Nanos) {
+        let Some(token) = self.token else { return };
+        self.next = self.applied + 1;
+        let (before, beyond) = (self.applied.max(1), self.next + self.dice.between(1, 5));
+        let block = self.block();
+        match self.dice.below(7) {
+            0 => self.head(token, before, 0xFFFF),
+            1 => self.head(token, beyond, 0xFFFF),
+            2 => self.head(token, self.next + 1, 0),
+            3 => self.put(token, before, &[&block]),
+            4 => self.put(token, self.next + 70_000, &[&block]),
+            // Off and on again while he is still answered, and told the end.
+            _ => {
+                let first = self.reports.saturating_sub(CHAT_REPORTS).max(1);
+                self.head(self.downstream, first, 0xFFFE);
+                self.leaves_at = now.plus(self.dice.magnitude(MS / 100, MS));
+            }
+        }
+    }
+
+    /// Off, and on again at once.
+    fn leave(&mut self, now: Nanos) {
+        self.leaves_at = Nanos(u64::MAX);
+        if let Some(token) = self.token {
+            self.head(token, self.next, 0xFFFF);
+            self.next_login = now.plus(self.dice.below(5 * MS));
+        }
+    }
+
     /// The displaced address asks for a few reports.
     fn ask_displaced(&mut self, now: Nanos) {
         let sequence = self.dice.between(1, self.reports.max(1));
         let head = Header { session: self.downstream, sequence, count: 40 };
         match &mut self.displaced {
             Some((port, until)) if now < *until => {
-                port.send(GATEWAY, |out| head.write(out));
-                port.flush();
+                if !self.greedy {
+                    port.send(GATEWAY, |out| head.write(out));
+                    port.flush();
+                }
             }
             _ => self.displaced = None,
         }
@@ -395,6 +480,7 @@ impl Actor for RawClient {
                 done += 1;
             }
             let may_chat = self.chat > 0 && self.token.is_some() && now >= self.sulks_until;
+            let may_chat = may_chat && !self.alone;
             if may_chat && now >= self.chat_at {
                 self.say_one();
                 done += 1;
@@ -404,7 +490,16 @@ impl Actor for RawClient {
                 self.begin_login(now);
                 done += 1;
             }
-            if now >= self.next_send {
+            if now >= self.leaves_at {
+                self.leave(now);
+                done += 1;
+            }
+            if now >= self.next_send && self.alone && !sulks {
+                self.alone = false;
+                self.say_alone(now);
+                self.next_send = now.plus(ANSWER_NS);
+                done += 1;
+            } else if now >= self.next_send {
                 if sulks {
                     self.head(self.downstream, 1, 3);
                 }
@@ -415,6 +510,10 @@ impl Actor for RawClient {
                     self.sulks_until = now.plus(4_500 * MS);
                 }
                 self.next_send = now.plus(self.dice.between(5, 60) * MS);
+                self.alone = self.dice.percent(5);
+                if self.alone {
+                    self.next_send = now.plus(ALONE_NS);
+                }
                 done += 1;
             }
         }
@@ -429,16 +528,18 @@ impl Actor for RawClient {
             true => Nanos(u64::MAX),
             false if self.displaced.is_some() => Nanos(0),
             false if self.sulks_until > self.next_login => self.next_send,
-            false if self.chat > 0 && self.token.is_some() => {
+            false if self.chat > 0 && self.token.is_some() && !self.alone => {
                 self.next_send.min(self.next_login).min(self.chat_at)
             }
-            false => self.next_send.min(self.next_login),
+            false => self.next_send.min(self.next_login).min(self.leaves_at),
         }
     }
 
     fn crash(&mut self) {
         self.port = None;
         self.displaced = None;
+        self.server_nonce = None;
+        self.leaves_at = Nanos(u64::MAX);
         self.token = None;
     }
 

@@ -121,6 +121,8 @@ features! {
     RepairFlood "repair-flood" 30,
     /// The archiver alone stands still for long.
     FreezeArchiver "freeze-archiver" 40,
+    /// The last of several members has no library, and sends what he likes.
+    NoLibrary "no-library" 60,
 }
 
 /// A set of features.
