@@ -185,7 +185,7 @@ impl<'p> World<'p> {
             modes: [false; 2],
             ladder: Ladder::default(),
             disk_seen: [DiskSeen::default(); 2],
-            explained_at: START,
+            explained_at: plan.start,
             snapshots: SnapshotsSeen::default(),
             order: Vec::new(),
             taps: Taps::default(),

@@ -10,9 +10,11 @@ use std::net::Ipv4Addr;
 impl World<'_> {
     /// An incident's time has come.
     pub(super) fn strike(&mut self, incident: Incident) {
-        if self.exchange.is_none()
-            && matches!(incident.what, What::Freeze { .. } | What::FreezeThread { .. })
-        {
+        let freezes = matches!(
+            incident.what,
+            What::Freeze { .. } | What::FreezeThread { .. } | What::FreezeArchiver { .. }
+        );
+        if freezes && self.exchange.is_none() {
             // What does not run cannot stand still.
             return;
         }
@@ -76,7 +78,10 @@ impl World<'_> {
                 self.counts.freezes += 1;
                 // The last of the plan's threads.
                 let (thread, until) = (self.plan.threads.len() - 1, self.now + ns);
-                self.exchange.iter_mut().for_each(|e| e.freeze(Some(thread), until));
+                if let Some(exchange) = &mut self.exchange {
+                    let agents = exchange.freeze(Some(thread), until);
+                    self.tell(Happening::ThreadFrozen { ns, agents });
+                }
             }
             What::CrashActor { actor, down_ns } => {
                 if let Some(life) = self.actors.get_mut(actor)
