@@ -37,6 +37,8 @@ const HEALING_MAX: u64 = 60_000 * MS;
 const HEALING_MIN: u64 = 1_200 * MS;
 /// A run that never enters its orders is healed after so many times its planned length.
 const RUN_MAX: u64 = 12;
+/// A round in which something was done takes so long at most.
+const BUSY_STEP_MAX: u64 = 400_000;
 /// Time between two looks of the observer.
 const CHECKPOINT: u64 = 2_000 * MS;
 /// Time between two looks of the operator.
@@ -385,7 +387,7 @@ impl<'p> World<'p> {
     /// A little when there was work; else to the next thing that can happen.
     fn move_on(&mut self, work: u64, arrives: Option<u64>) {
         if work > 0 {
-            self.now += self.schedule.magnitude(1_000, 250_000);
+            self.now += self.schedule.magnitude(1_000, BUSY_STEP_MAX);
             return;
         }
         let mut next = self.now + self.plan.idle_ns;

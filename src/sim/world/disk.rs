@@ -113,14 +113,21 @@ impl Place<'_> {
     }
 
     /// Each group writes a mark that names where it begins, in turn into one of two places.
-    fn marks_follow(&self, archived: u64, before: &DiskSeen) -> Result<(u64, u64), String> {
+    /// `written`: the log's end; a group that is under way may have its mark before it is archived.
+    fn marks_follow(
+        &self,
+        archived: u64,
+        written: u64,
+        before: &DiskSeen,
+    ) -> Result<(u64, u64), String> {
         let (marked, segment) = self.marked(archived);
         let log = self.log.name();
         if archived > before.archived && marked < before.archived {
             let from = before.archived;
             return Err(format!("{log}: archived from {from} to {archived}, marked {marked}"));
         }
-        if archived > before.archived && marked > before.marked && marked >= archived {
+        let ahead = marked > archived || marked == archived && written == archived;
+        if archived > before.archived && marked > before.marked && ahead {
             return Err(format!("{log}: archived through {archived}, marked {marked} before that"));
         }
         let again = segment == before.marked_in && before.marked > 0 && marked > before.marked;
@@ -261,7 +268,8 @@ impl World<'_> {
         let mut marks = Vec::new();
         for (place, seen) in places.iter().zip(&mut seen).filter(|_| works) {
             let archived = exchange.control().archived(place.log).position;
-            match place.marks_follow(archived, seen) {
+            let written = exchange.control().written(place.log).position;
+            match place.marks_follow(archived, written, seen) {
                 Ok((marked, segment)) => {
                     (seen.archived, seen.marked, seen.marked_in) = (archived, marked, segment);
                 }

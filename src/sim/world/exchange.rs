@@ -6,6 +6,7 @@ use crate::agent::{Agent, HOUSEKEEPING_INTERVAL_NS};
 use crate::board::EngineStatus;
 use crate::clock::Clock;
 use crate::config::{AgentName, Durability};
+use crate::engine::EngineError;
 use crate::gateway::Entropy;
 use crate::net::AnyPort;
 use crate::replay::ReplayError;
@@ -420,6 +421,8 @@ fn is_of_storage(error: &StartError) -> bool {
                 | ReplayError::Read(ReadError::Damaged { .. })
         ),
         StartError::Archive(_) | StartError::Guard(_) | StartError::FirstRecord(_) => true,
+        // The archive, which would make room, takes nothing.
+        StartError::Engine(EngineError::NoRoom { .. }) => true,
         _ => false,
     }
 }
