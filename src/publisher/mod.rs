@@ -167,7 +167,7 @@ impl<P: Port> Publisher<P> {
             config,
             lines: Lines { port_a, port_b, group_a, group_b, b_first: false },
             log: log.clone(),
-            reader: log.reader()?.trusted(),
+            reader: log.reader()?,
             packet: FeedPacket::new(config.session, 1),
             released,
             left: 0,
@@ -183,7 +183,8 @@ impl<P: Port> Publisher<P> {
     /// goes on with the first message that may not have left, but at least [`RESENT_MESSAGES`]
     /// before the last. The event log says the same bytes under the same number again, and readers
     /// drop what they have. Returns that number. Cold: reads the log's tail, further back only when
-    /// the last messages are far apart or the publisher was far behind.
+    /// the last messages are far apart or the publisher was far behind. Err: a record of it is damaged, which
+    /// a start from a snapshot may be the first to see.
     pub fn resume(&mut self) -> Result<u64, ReadError> {
         let control = self.log.control();
         let last = control.map_or(Seq(0), |c| c.committed(LogIndex::Event).seq);
@@ -202,6 +203,8 @@ impl<P: Port> Publisher<P> {
             }
             back = back.saturating_mul(4);
         };
+        // Read just now, or written by this process.
+        self.reader.trust();
         self.packet.restart(wanted);
         self.config.midnight.0 += planted::is(Bug::FeedChangesAtRestart) as u64;
         self.left = wanted - 1;

@@ -67,8 +67,13 @@ impl Reader {
 
     /// Skips checksums: for readers in the writing process, whose memory it is.
     pub fn trusted(mut self) -> Reader {
-        self.check = false;
+        self.trust();
         self
+    }
+
+    /// From here on as [`Reader::trusted`].
+    pub fn trust(&mut self) {
+        self.check = false;
     }
 
     /// The next record, `None` when the reader has caught up with its bound (ask again later).

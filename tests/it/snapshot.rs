@@ -4,11 +4,13 @@
 mod world;
 
 use rialto::agent::Agent;
+use rialto::exchange::event::Event;
 use rialto::replay::{Until, replay};
 use rialto::snapshot;
-use rialto::store::{DayView, LogIndex, Storage};
+use rialto::store::{DayView, HEADER_BYTES, LogIndex, Storage};
 use rialto::types::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use world::{MS, World};
 
@@ -143,6 +145,39 @@ fn a_damaged_snapshot_gives_way_to_an_older_one_and_at_last_to_genesis() {
     assert_eq!(world.venue().facts.snapshot, Seq(0), "from Genesis");
     world.trade(5);
     world.check_logs();
+}
+
+#[test]
+fn damage_before_a_snapshot_that_the_feed_would_say_again_is_named() {
+    let mut world = World::new(12, "memory");
+    world.login(0);
+    world.login(1);
+    world.trade(60);
+    let covered = world.snapshot();
+    world.trade(2);
+    // An event that the feed told some commands before the snapshot.
+    let view = world.view();
+    let mut reader = view.log(LogIndex::Event).reader().unwrap();
+    let mut place = None;
+    while let Some(record) = reader.next().unwrap() {
+        let event = Event::decode(record.kind, record.payload).unwrap();
+        if event.head.feed > 0 && event.head.command.0 + 20 <= covered.0 {
+            place = Some(record.position);
+        }
+    }
+    drop((reader, view));
+    let place = place.expect("the feed told something");
+    world.kill();
+    let file = Path::new("/memory/hot/RIALTO-2025-01-02/event-0000000000.seg");
+    // In its payload: lengths and numbers stay right, only the checksum tells.
+    assert!(world.storage.damage(file, place + HEADER_BYTES as u64, 0x01));
+    let refused = catch_unwind(AssertUnwindSafe(|| world.start())).unwrap_err();
+    let text = refused.downcast_ref::<String>().expect("a text");
+    assert!(text.contains(&format!("log position {place} is damaged")), "{text}");
+    // With the good byte back it starts from the snapshot as ever.
+    assert!(world.storage.damage(file, place + HEADER_BYTES as u64, 0x01));
+    world.start();
+    assert_eq!(world.venue().facts.snapshot, covered);
 }
 
 #[test]
