@@ -271,17 +271,11 @@ impl<'p> World<'p> {
         {
             self.strike(incident);
         }
-        let mut index = 0;
-        while index < self.endings.len() {
-            if self.endings[index].0 <= self.now {
-                let (_, ending) = self.endings.remove(index);
-                self.end(ending);
-            } else {
-                index += 1;
-            }
-        }
+        self.end_what_is_due();
         if self.exchange.is_none() && self.start_at <= self.now {
             self.start_exchange();
+            // A start takes its time.
+            self.end_what_is_due();
         }
         for index in 0..self.actors.len() {
             let life = &mut self.actors[index];
@@ -306,6 +300,18 @@ impl<'p> World<'p> {
                 });
             } else {
                 self.heal();
+            }
+        }
+    }
+
+    fn end_what_is_due(&mut self) {
+        let mut index = 0;
+        while index < self.endings.len() {
+            if self.endings[index].0 <= self.now {
+                let (_, ending) = self.endings.remove(index);
+                self.end(ending);
+            } else {
+                index += 1;
             }
         }
     }

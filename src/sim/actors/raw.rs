@@ -27,6 +27,8 @@ const CHAT: u32 = 2_000;
 const CHAT_REPORTS: u64 = 3_600;
 /// More failing logins at once than a host may have in a second.
 const WRONG_LOGINS: usize = 14;
+/// Requests for all reports at once: the answers to them take more than one cycle of egress.
+const GREEDY_REQUESTS: usize = 6;
 /// So long nothing else is under way, or due: longer than the last of the early heartbeats.
 const ALONE_NS: u64 = 160 * MS;
 /// So long an answer is waited for.
@@ -143,7 +145,9 @@ impl RawClient {
                     if self.greedy {
                         let sequence = self.reports.saturating_sub(CHAT_REPORTS).max(1);
                         let head = Header { session: downstream, sequence, count: 0xFFFE };
-                        old.send(GATEWAY, |out| head.write(out));
+                        for _ in 0..GREEDY_REQUESTS {
+                            old.send(GATEWAY, |out| head.write(out));
+                        }
                         old.flush();
                     }
                 }
@@ -414,7 +418,9 @@ impl RawClient {
             // Off and on again while he is still answered, and told the end.
             _ => {
                 let first = self.reports.saturating_sub(CHAT_REPORTS).max(1);
-                self.head(self.downstream, first, 0xFFFE);
+                for _ in 0..GREEDY_REQUESTS {
+                    self.head(self.downstream, first, 0xFFFE);
+                }
                 self.leaves_at = now.plus(self.dice.magnitude(MS / 100, MS));
             }
         }

@@ -858,6 +858,15 @@ impl DayWatch {
         }
     }
 
+    /// Another day followed: the end of this one was told before, whoever stood still meanwhile.
+    pub fn close(&self, faults: &mut Faults) {
+        if self.over.is_none() {
+            return;
+        }
+        self.feed.iter().for_each(|feed| feed.close(faults));
+        self.sessions.iter().for_each(|session| session.close(faults));
+    }
+
     /// What the ended day left to each account: name, cash, shares by symbol. `None` when it has not
     /// ended.
     pub fn closing(&self) -> Option<Vec<Estate>> {

@@ -60,6 +60,8 @@ pub struct FeedWatch {
     ended: bool,
     /// Since when each line owes the end of session.
     end_owed: [Option<Nanos>; 2],
+    /// The end of session left on A, on B.
+    end_left: [bool; 2],
     live: [Live; 2],
 }
 
@@ -80,6 +82,7 @@ impl FeedWatch {
             quiet: false,
             ended: false,
             end_owed: [None; 2],
+            end_left: [false; 2],
             live: Default::default(),
         }
     }
@@ -169,12 +172,9 @@ impl FeedWatch {
             self.on_line(line, head.sequence, blocks.len() as u64, sent, faults);
             self.on_beat(line, head.count, sent, faults);
         }
-        if head.count == END {
-            match path {
-                FeedPath::A => self.end_owed[0] = None,
-                FeedPath::B => self.end_owed[1] = None,
-                FeedPath::Repair => {}
-            }
+        if head.count == END && path != FeedPath::Repair {
+            self.end_owed[path as usize] = None;
+            self.end_left[path as usize] = true;
         }
         if blocks.is_empty() && head.sequence > self.messages.told() + 1 {
             let (next, told) = (head.sequence, self.messages.told());
@@ -291,6 +291,15 @@ impl FeedWatch {
             if let Some(at) = missing {
                 let what = format!("line {name}: message {} of {told} never left", at + 1);
                 faults.add("a feed message never left", what);
+            }
+        }
+    }
+
+    /// The day was closed: its end left on both lines, however late.
+    pub fn close(&self, faults: &mut Faults) {
+        for (left, name) in self.end_left.iter().zip(["A", "B"]) {
+            if !left {
+                faults.add("a day was closed before its end was told", format!("line {name}"));
             }
         }
     }

@@ -333,7 +333,10 @@ impl Observer for Observers {
                     // The models assert what must hold; so does whoever reads a damaged log.
                     let end = when == When::End;
                     let judged = catch_unwind(AssertUnwindSafe(|| {
-                        day.check(&view, &self.challenges, end, now, faults)
+                        day.check(&view, &self.challenges, end, now, faults);
+                        if i != at {
+                            day.close(faults);
+                        }
                     }));
                     if let Err(payload) = judged {
                         let text = payload.downcast_ref::<&str>().map(|t| t.to_string());

@@ -139,7 +139,9 @@ impl Pair {
         let count = genesis.sessions.len().min(dice.between(1, 2) as usize);
         let slots = (0..count as u64).map(|at| (first + at) % genesis.sessions.len() as u64);
         let slots: Vec<SessionSlot> = slots.map(|slot| SessionSlot(slot as u16)).collect();
+        // A share of them is one order each: the least that can wait.
         let each = dice.between(100, CROWD_MAX) / count as u64;
+        let each = if dice.percent(20) { 1 } else { each };
         // Far apart, references and prices fall out of the windows and pages that most stand in.
         let urn_step = dice.pick(&[1, 64, 256, 8_192u32]);
         let level_step = dice.pick(&[0, 0, 1, 64, 512, 1_024u32]);
@@ -191,6 +193,12 @@ impl Pair {
         }
         if dice.percent(50) {
             self.go_through_a_snapshot()?;
+        }
+        if dice.percent(60) {
+            self.apply(&Command::Mode(Mode::Normal), false)?;
+            for _ in 0..CONTINUES {
+                self.apply(&Command::Continue, false)?;
+            }
         }
         Ok(())
     }

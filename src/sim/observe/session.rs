@@ -72,6 +72,8 @@ pub struct SessionWatch {
     /// The end of the day ended its binding.
     served: bool,
     ended: bool,
+    /// Highest next report that an end carried.
+    end_left: u64,
     /// Generation of the last A.
     accepted_as: u32,
     /// The end that answers a logoff left then, and nobody logged in since.
@@ -113,6 +115,7 @@ impl SessionWatch {
             displaced: Vec::new(),
             served: false,
             ended: false,
+            end_left: 0,
             accepted_as: 0,
             over: None,
             live: Live::default(),
@@ -331,7 +334,10 @@ impl SessionWatch {
             faults.at("the end came before K", what, sent.at);
         }
         match head.count {
-            0xFFFF => return self.pace.told(Owed::End, sent.at),
+            0xFFFF => {
+                self.end_left = self.end_left.max(head.sequence);
+                return self.pace.told(Owed::End, sent.at);
+            }
             _ => self.pace.told(Owed::Heartbeat, sent.at),
         }
         let last = (head.sequence + head.count as u64).saturating_sub(1);
@@ -625,6 +631,15 @@ impl SessionWatch {
         self.displaced.remove(place);
         self.pace.told(Owed::Displaced, at);
         true
+    }
+
+    /// The day was closed: whom its end unbound was told so behind the last report, however late.
+    pub fn close(&self, faults: &mut Faults) {
+        if self.served && self.end_left <= self.reports.told() {
+            let (who, last) = (self.slot.0, self.reports.told());
+            let what = format!("session {who}: no end behind report {last}");
+            faults.add("a day was closed before its end was told", what);
+        }
     }
 
     /// Whether a login from `address` with this nonce is over.

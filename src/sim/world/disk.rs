@@ -31,6 +31,8 @@ pub(super) struct DiskSeen {
     /// Highest group mark at the last look, and its segment.
     marked: u64,
     marked_in: u64,
+    /// Highest group mark when the exchange started, wherever it stands.
+    marked_before: u64,
     /// Hot segments when the exchange started.
     hot_before: usize,
 }
@@ -127,7 +129,8 @@ impl Place<'_> {
             return Err(format!("{log}: archived from {from} to {archived}, marked {marked}"));
         }
         let ahead = marked > archived || marked == archived && written == archived;
-        if archived > before.archived && marked > before.marked && ahead {
+        let new = marked > before.marked.max(before.marked_before);
+        if archived > before.archived && new && ahead {
             return Err(format!("{log}: archived through {archived}, marked {marked} before that"));
         }
         let again = segment == before.marked_in && before.marked > 0 && marked > before.marked;
@@ -225,10 +228,14 @@ impl World<'_> {
     pub(super) fn check_tails(&mut self) {
         let Some(exchange) = &self.exchange else { return };
         let places = places(&self.host, exchange, self.plan.segment_bytes);
+        let end = |log| exchange.control().written(log).position;
         let seen = places.each_ref().map(|place| {
             let archived = exchange.control().archived(place.log).position;
             let (marked, marked_in) = place.marked(archived);
+            let ends_in = end(place.log) / self.plan.segment_bytes;
+            let marks = (marked_in..=ends_in).flat_map(|segment| place.marks(segment));
             DiskSeen {
+                marked_before: marks.max().unwrap_or(0),
                 confirmed_before: exchange.control().confirmed(place.log),
                 archived_before: archived,
                 archived,
@@ -237,7 +244,6 @@ impl World<'_> {
                 hot_before: place.hot_segments().len(),
             }
         });
-        let end = |log| exchange.control().written(log).position;
         let found: Vec<_> = places.iter().map(|place| place.left_behind(end(place.log))).collect();
         self.disk_seen = seen;
         for what in found.into_iter().filter_map(Result::err) {
