@@ -49,6 +49,8 @@ pub struct RawClient {
     /// Of the last H to this port.
     server_nonce: Option<[u8; 16]>,
     login: Option<Login>,
+    /// The L that he sent for it.
+    signed: Option<[u8; LOGIN_BYTES]>,
     /// Time of the last login that was accepted.
     accepted: Nanos,
     token: Option<Token>,
@@ -97,6 +99,7 @@ impl RawClient {
             nonce: [0; 16],
             server_nonce: None,
             login: None,
+            signed: None,
             accepted: Nanos(0),
             token: None,
             old_token: Token::BLANK,
@@ -151,7 +154,7 @@ impl RawClient {
                         old.flush();
                     }
                 }
-                let times = if self.dice.percent(4) { WRONG_LOGINS } else { 1 };
+                let times = if self.dice.percent(8) { WRONG_LOGINS } else { 1 };
                 let wrong = times > 1 || self.dice.percent(25);
                 for _ in 0..times {
                     let signed = match wrong {
@@ -159,6 +162,7 @@ impl RawClient {
                         true => self.wrong_login(&login, times > 1),
                     };
                     send(&mut port, SessionName::BLANK, 0, &[&signed]);
+                    self.signed = (!wrong).then_some(signed);
                 }
             } else if let Some(a) = Accepted::read(&block) {
                 if a.client_nonce == self.nonce && Some(a.token) != self.token {
@@ -221,7 +225,8 @@ impl RawClient {
         if self.token.is_some() && self.dice.percent(40) {
             self.move_on(now);
         }
-        // Some were used before.
+        self.signed = None;
+        // Some nonces were used before.
         if !self.dice.percent(10) {
             let drawn = self.dice.draw().to_be_bytes();
             let bytes = drawn.iter().chain(&[7; 8]);
@@ -403,18 +408,24 @@ impl RawClient {
         }
     }
 
-    /// One thing alone: what must be answered with K, or the end.
+    /// One thing alone: what must be answered with K, A or the end.
     fn say_alone(&mut self, now: Nanos) {
         let Some(token) = self.token else { return };
         self.next = self.applied + 1;
         let (before, beyond) = (self.applied.max(1), self.next + self.dice.between(1, 5));
         let block = self.block();
-        match self.dice.below(7) {
+        match self.dice.below(9) {
             0 => self.head(token, before, 0xFFFF),
             1 => self.head(token, beyond, 0xFFFF),
             2 => self.head(token, self.next + 1, 0),
             3 => self.put(token, before, &[&block]),
             4 => self.put(token, self.next + 70_000, &[&block]),
+            // As if A had been lost.
+            5 | 6 => {
+                if let (Some(port), Some(signed)) = (&mut self.port, &self.signed) {
+                    send(port, SessionName::BLANK, 0, &[signed]);
+                }
+            }
             // Off and on again while he is still answered, and told the end.
             _ => {
                 let first = self.reports.saturating_sub(CHAT_REPORTS).max(1);

@@ -224,7 +224,9 @@ impl Refusals {
                     let off = l.time().abs_diff(l.at.0) > CLOCK_NS;
                     let last = sessions.iter().find(|s| user(s.slot().0 as usize) == l.user());
                     let again = last.is_some_and(|s| s.login_time(sent.at) >= l.time());
-                    (off || again) && l.has_nonce(to)
+                    // The live login's own is answered with A.
+                    let own = last.is_some_and(|s| s.is_own(to, nonce, l.at));
+                    (off || again && !own) && l.has_nonce(to)
                 };
                 let why = match code {
                     b'A' => (!login

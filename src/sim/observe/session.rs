@@ -54,6 +54,8 @@ pub struct SessionWatch {
     /// (applied, next report) as the log shows them -> first command after which they hold.
     places: BTreeMap<(u64, u64), u64>,
     place: (u64, u64),
+    /// When applied-through moved, and to what.
+    moved: Vec<(Nanos, u64)>,
     /// Client sequences that N covered.
     refused: BTreeSet<u64>,
     last_urn: u32,
@@ -103,6 +105,7 @@ impl SessionWatch {
             logins: Vec::new(),
             places: BTreeMap::from([((0, 1), 0)]),
             place: (0, 1),
+            moved: Vec::new(),
             refused: BTreeSet::new(),
             last_urn: 0,
             last_executed: 0,
@@ -164,6 +167,9 @@ impl SessionWatch {
             if matches!(event.body, EventBody::Applied(_)) {
                 self.alone.push_back((event.head.command.0, event.head.applied));
             }
+        }
+        if event.head.applied > self.place.0 {
+            self.moved.push((time, event.head.applied));
         }
         self.place = (event.head.applied.max(self.place.0), self.reports.told() + 1);
         self.places.entry(self.place).or_insert(event.head.command.0);
@@ -345,11 +351,22 @@ impl SessionWatch {
             self.live.left(head.sequence, last);
             self.replays.left(sent.peer, head);
         }
-        if head.count > 0 && last <= self.highest {
+        if head.count > 0 && (last <= self.highest || self.is_before_login(last, sent)) {
             self.replays.sent(sent.peer, head, sent.at, self.slot.0, faults);
-        } else if head.count > 0 {
-            self.highest = last;
         }
+        if head.count > 0 {
+            self.highest = self.highest.max(last);
+        }
+    }
+
+    /// True for reports up to `last` that the client who was accepted there last has to ask for: they are
+    /// older than his login, whose A said which is the first that comes live (session.md, A).
+    fn is_before_login(&self, last: u64, sent: &Sent) -> bool {
+        let login = self.logins.iter().rev().find(|login| login.from <= sent.at);
+        login.is_some_and(|login| {
+            let accepted = login.event.generation == self.accepted_as;
+            accepted && login.address == sent.peer && last < login.event.next_report
+        })
     }
 
     /// Nobody who was accepted is told an end before his binding has one, and nothing comes behind
@@ -480,7 +497,7 @@ impl SessionWatch {
         if at < login.from || login.until <= at.plus(ANSWER_NS) {
             return;
         }
-        let (said, applied) = (self.said_applied(at), self.place.0);
+        let (said, applied) = (self.said_applied(at), self.applied_by(at));
         let under_way = if at.since(self.message_at) > UNDER_WAY_NS { 0 } else { WINDOW };
         if !matches!(count, 0 | 0xFFFF) {
             self.message_at = at;
@@ -497,15 +514,19 @@ impl SessionWatch {
 
     /// An L of this user came from `from`. True: it is the live login's, and A is due again.
     pub fn is_again(&mut self, from: SocketAddrV4, nonce: &[u8], at: Nanos) -> bool {
-        let login = self.bound(at).filter(|login| {
-            let settled = login.from.plus(ANSWER_NS) <= at && at.plus(ANSWER_NS) < login.until;
-            settled && login.address == from && login.event.client_nonce[..] == *nonce
-        });
-        let again = login.is_some();
+        let again = self.is_own(from, nonce, at);
         if again {
             self.pace.owe(Owed::Accepted, at);
         }
         again
+    }
+
+    /// Whether an L from `from` with this nonce is the live login's.
+    pub fn is_own(&self, from: SocketAddrV4, nonce: &[u8], at: Nanos) -> bool {
+        self.bound(at).is_some_and(|login| {
+            let settled = login.from.plus(ANSWER_NS) <= at && at.plus(ANSWER_NS) < login.until;
+            settled && login.address == from && login.event.client_nonce[..] == *nonce
+        })
     }
 
     /// Whether a login from `from` with this nonce took effect.
@@ -555,6 +576,12 @@ impl SessionWatch {
     pub fn said_applied(&self, at: Nanos) -> u64 {
         let before = self.said.partition_point(|said| said.0 < at);
         before.checked_sub(1).map_or(0, |last| self.said[last].1)
+    }
+
+    /// What was applied by then, at most: as of the last command sequenced by then.
+    fn applied_by(&self, at: Nanos) -> u64 {
+        let by = self.moved.partition_point(|moved| moved.0 <= at);
+        by.checked_sub(1).map_or(0, |last| self.moved[last].1)
     }
 
     /// A message that a broker took for concluded; false = it was not.
