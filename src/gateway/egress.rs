@@ -336,7 +336,7 @@ impl<P: Port, C: Clock> Egress<P, C> {
         // No more than the answer can need: the rate is one of bytes, not of requests.
         let packets = (end - ask.from).div_ceil(REPORTS_PER_DATAGRAM).min(packets_max as u64);
         let bytes_max = bytes.min(packets * DATAGRAM_BYTES);
-        // Nor beyond what was there when he asked: the replayer may have read on, past the end of his binding.
+        // Nor beyond what was there when he asked: the replayer may have read on, past the binding's end.
         let count = (end - ask.from) as u16;
         let handed = Ask::Replay(ReplayAsk { count, bytes_max: bytes_max as u32, ..ask });
         if asks::push(&mut self.replays, handed) {

@@ -183,8 +183,8 @@ impl<P: Port> Publisher<P> {
     /// goes on with the first message that may not have left, but at least [`RESENT_MESSAGES`]
     /// before the last. The event log says the same bytes under the same number again, and readers
     /// drop what they have. Returns that number. Cold: reads the log's tail, further back only when
-    /// the last messages are far apart or the publisher was far behind. Err: a record of it is damaged, which
-    /// a start from a snapshot may be the first to see.
+    /// the last messages are far apart or the publisher was far behind. Checks what it reads: behind a
+    /// snapshot nobody has. Err: a record of it is damaged.
     pub fn resume(&mut self) -> Result<u64, ReadError> {
         let control = self.log.control();
         let last = control.map_or(Seq(0), |c| c.committed(LogIndex::Event).seq);

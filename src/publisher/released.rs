@@ -10,7 +10,8 @@ use crate::types::Nanos;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Number of the last message handed to the host on both lines. Cheap to clone.
+/// Number of the last message handed to the host on both lines, and the times at which this run said the
+/// end of the feed and could repair all of it. Cheap to clone.
 #[derive(Clone)]
 pub struct Released {
     left: Inner,
