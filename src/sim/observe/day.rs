@@ -4,6 +4,7 @@
 //! order within a check matters: what came in, the commands, their events, then what left.
 
 use super::feed::{FeedPath, FeedWatch};
+use super::hours::Hours;
 use super::ledger::Ledger;
 use super::refusals::Refusals;
 use super::repairs::Repairs;
@@ -13,7 +14,7 @@ use super::upstream::{Challenges, Taken, Upstream};
 use super::window::Window;
 use super::{Faults, Sent};
 use crate::broker::SettledBy;
-use crate::exchange::command::{Command, MessageHead, Mode, Phase, Verdict};
+use crate::exchange::command::{Command, MessageHead, Verdict};
 use crate::exchange::event::{Event, EventBody, NO_SESSION};
 use crate::exchange::genesis::Genesis;
 use crate::sim::{GATEWAY, GROUP_A, GROUP_B, REPAIR};
@@ -24,12 +25,6 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 const MS: u64 = 1_000_000;
-/// Time between two Ticks.
-const TICK_NS: u64 = 100 * MS;
-/// So much later is not late.
-const SLACK_NS: u64 = 10 * MS;
-/// The market is closed so long after its hour at the latest.
-const CLOSED_NS: u64 = 250 * MS;
 /// Datagrams of one receive burst at most.
 const BURST: usize = 64;
 /// Who sends so few messages in two seconds is dropped for no rate and no window.
@@ -79,24 +74,13 @@ pub struct DayWatch {
     tokens: Vec<Tokens>,
     /// What left and was not judged yet.
     sent: Vec<Sent>,
-    up_since: Nanos,
-    last_tick: Option<Nanos>,
-    open_at: Nanos,
-    close_at: Nanos,
-    opened: bool,
-    closed: bool,
-    /// Commands that were there when the exchange came up, and when its start began.
-    found: (u64, Nanos),
-    /// The last phase, mode and end of the day, and the commands that said so.
-    said: [(u64, Option<Command<'static>>); 3],
+    hours: Hours,
     /// Session and client sequence of each command that is a message.
     causes: Vec<Option<(SessionSlot, u64)>>,
     mirrored: Vec<Mirrored>,
     believed: Vec<Believed>,
     delivered: Vec<Delivered>,
     concluded: Vec<Concluded>,
-    /// When EndOfDay was sequenced.
-    over: Option<Nanos>,
     /// Messages sequenced since the last check.
     arrived: Vec<(u64, MessageHead)>,
     /// Datagrams that the gateway received at the last times.
@@ -110,12 +94,6 @@ pub struct DayWatch {
     taken: VecDeque<Taken>,
     /// Commands in rising order, and when the first report of them or of a later one left live.
     live: VecDeque<(u64, Nanos)>,
-    /// When the day began by itself, and how long it lasts by configuration, ns.
-    begun: Nanos,
-    length_ns: Option<u64>,
-    healing: bool,
-    /// Mode of the last command that changed it.
-    mode: Mode,
 }
 
 /// A datagram of 20 bytes that asks for something again, perhaps with a MAC.
@@ -177,20 +155,12 @@ impl DayWatch {
             feed: None,
             tokens: Vec::new(),
             sent: Vec::new(),
-            up_since: Nanos(0),
-            last_tick: None,
-            open_at: scene.open_at,
-            close_at: scene.close_at,
-            opened: false,
-            closed: false,
-            found: (0, Nanos(0)),
-            said: [(0, None); 3],
+            hours: Hours::new(scene),
             causes: Vec::new(),
             mirrored: Vec::new(),
             believed: Vec::new(),
             delivered: Vec::new(),
             concluded: Vec::new(),
-            over: None,
             arrived: Vec::new(),
             bursts: VecDeque::new(),
             passed_over: vec![(Nanos(0), 0..0); scene.keys.len()],
@@ -198,27 +168,22 @@ impl DayWatch {
             requests: VecDeque::new(),
             taken: VecDeque::new(),
             live: VecDeque::new(),
-            begun: Nanos(0),
-            length_ns: scene.length_ns,
-            healing: false,
-            mode: Mode::Normal,
         }
     }
 
     /// No more faults; the operator lets days last from here on.
     pub fn heal(&mut self) {
-        self.healing = true;
+        self.hours.heal();
     }
 
     /// The exchange comes up with so many commands, by a start that began then.
     pub fn starts(&mut self, commands: u64, begun: Nanos) {
-        self.found = (commands, begun);
+        self.hours.starts(commands, begun);
     }
 
     /// The exchange serves (again).
     pub fn up(&mut self, now: Nanos) {
-        self.up_since = now;
-        self.last_tick = None;
+        self.hours.up(now);
         self.fill_tokens();
         self.refusals.up();
         self.repairs.up();
@@ -377,10 +342,7 @@ impl DayWatch {
         faults: &mut Faults,
     ) {
         let rule = "a command that no client sent";
-        if seq == 1 {
-            self.begun = time;
-        }
-        self.judge_start(seq, command, faults);
+        self.hours.on_command(seq, time, command, faults);
         self.causes.push(match command {
             Command::Message(head, _) => Some((head.session, head.client_seq)),
             _ => None,
@@ -440,36 +402,6 @@ impl DayWatch {
                 if effective && self.clocks_agree {
                     self.judge_down(seq, time, m.session, m.generation, faults);
                 }
-            }
-            Command::Tick => self.judge_tick(seq, time, faults),
-            Command::Phase(Phase::Open) if !self.opened => {
-                self.opened = true;
-                if self.clocks_agree && time < self.open_at {
-                    let what = format!("command {seq} at {}, due at {}", time.0, self.open_at.0);
-                    faults.add("the market opened too early", what);
-                }
-                let due = self.open_at.max(self.up_since).plus(50 * MS);
-                if self.clocks_agree && time > due && !faults.excused(self.up_since, time) {
-                    let what = format!("command {seq} at {}, due at {}", time.0, due.0);
-                    faults.add("the market opened too late", what);
-                }
-            }
-            Command::Phase(Phase::Closed) => {
-                self.closed = true;
-                if self.clocks_agree && time < self.close_at {
-                    let what = format!("command {seq} at {}, due at {}", time.0, self.close_at.0);
-                    faults.add("the market closed too early", what);
-                }
-            }
-            Command::Mode(mode) => {
-                if (self.mode, *mode) == (Mode::Halt, Mode::Normal) {
-                    faults.add("a halt ended in trading", format!("command {seq}"));
-                }
-                self.mode = *mode;
-            }
-            Command::EndOfDay => {
-                self.over.get_or_insert(time);
-                self.judge_end(seq, time, faults);
             }
             _ => {}
         }
@@ -537,47 +469,6 @@ impl DayWatch {
                 let what = format!("command {seq}: {number} came at {}: {head:?}", at.0);
                 faults.add("a message was dropped without cause", what);
             }
-        }
-    }
-
-    /// What comes first after a start: the end of a day that is overdue, before anything of clients, and
-    /// nothing that holds already.
-    fn judge_start(&mut self, seq: u64, command: &Command<'_>, faults: &mut Faults) {
-        let (found, begun) = self.found;
-        let ended = self.said[2].1.is_some();
-        if let Some(length_ns) = self.length_ns.filter(|_| self.clocks_agree && !self.healing)
-            && seq == found + 1
-            && found > 0
-            && !ended
-            && begun > self.begun.plus(length_ns)
-            && !matches!(command, Command::EndOfDay)
-        {
-            let what = format!("command {seq}: {command:?}, the start began at {}", begun.0);
-            faults.add("an overdue day goes on", what);
-        }
-        let (place, command) = match command {
-            Command::Phase(phase) => (0, Command::Phase(*phase)),
-            Command::Mode(mode) => (1, Command::Mode(*mode)),
-            Command::EndOfDay => (2, Command::EndOfDay),
-            _ => return,
-        };
-        let (at, before) = self.said[place];
-        if before.as_ref() == Some(&command) && (1..=found).contains(&at) && seq > found {
-            let what = format!("command {seq}: {command:?}, as command {at} said");
-            faults.add("a start says again what holds", what);
-        }
-        self.said[place] = (seq, Some(command));
-    }
-
-    /// A day that lasts so long ends then.
-    fn judge_end(&mut self, seq: u64, time: Nanos, faults: &mut Faults) {
-        let Some(length_ns) = self.length_ns.filter(|_| self.clocks_agree) else { return };
-        let due = self.begun.plus(length_ns);
-        let late = due.max(self.up_since).plus(100 * MS);
-        let too_late = time > late && !self.healing && !faults.excused(due, time);
-        if time < due || too_late {
-            let what = format!("command {seq} at {}, due at {}", time.0, due.0);
-            faults.add("the day did not end in time", what);
         }
     }
 
@@ -652,12 +543,12 @@ impl DayWatch {
         // What was heard while the command was under way is another matter.
         let until = Nanos(time.0.saturating_sub(50 * MS));
         let heard = self.upstream.heard(slot, generation, until).unwrap_or(Nanos(0));
-        let heard = heard.max(self.up_since).max(since);
+        let heard = heard.max(self.hours.up_since()).max(since);
         // While nobody could hear him he was not silent: what was on its way to the log apart.
         if let Some(back) = faults.back_since(time)
             && bound == generation
-            && self.up_since < back
-            && !self.healing
+            && self.hours.up_since() < back
+            && !self.hours.is_healing()
             && time.since(back) > 50 * MS
             && time.since(back) + MS < dead_ns
         {
@@ -669,23 +560,13 @@ impl DayWatch {
         }
         // Nor does it count that it was heard while the sequencer stood still with it in its ring.
         // Nobody is dead before the exchange could hear him for that long.
-        let away = time.since(self.up_since) + MS < dead_ns;
+        let away = time.since(self.hours.up_since()) + MS < dead_ns;
         let early = time.since(heard) + MS < dead_ns && (away || !faults.excused(heard, time));
         if bound == generation && early {
             let (silent, dead) = (time.since(heard) / MS, dead_ns / MS);
             let what =
                 format!("command {seq}: session {} was silent for {silent} of {dead} ms", slot.0);
             faults.add("a session was ended too early", what);
-        }
-    }
-
-    fn judge_tick(&mut self, seq: u64, time: Nanos, faults: &mut Faults) {
-        if let Some(last) = self.last_tick.replace(time) {
-            let gap = time.since(last);
-            let out = gap + SLACK_NS < TICK_NS || gap > TICK_NS + SLACK_NS;
-            if out && self.clocks_agree && !faults.excused(last, time) {
-                faults.add("a tick is out of time", format!("command {seq}: {} us", gap / 1_000));
-            }
         }
     }
 
@@ -721,9 +602,9 @@ impl DayWatch {
                 let disk = self.disk;
                 let owner = self.sessions.iter_mut().position(|w| w.on_sent(s, disk, faults));
                 if owner.is_none() && s.bytes.starts_with(b"          ") {
-                    let Self { refusals, sessions, keys, over, clocks_agree, .. } = self;
+                    let Self { refusals, sessions, keys, hours, clocks_agree, .. } = self;
                     // The log may have the end already of which nobody knew when this left.
-                    let over = over.is_some_and(|over| !*clocks_agree || over <= s.at);
+                    let over = hours.over().is_some_and(|over| !*clocks_agree || over <= s.at);
                     refusals.judge(s, sessions, keys, (over, *clocks_agree), faults);
                 }
                 let head = s.bytes.get(10..20).unwrap_or(&[0; 10]);
@@ -768,7 +649,7 @@ impl DayWatch {
         self.take_in(now);
         self.repairs.until(now, faults);
         if let Some(feed) = &mut self.feed {
-            feed.judge_rhythm(&to_feed, self.up_since, now, faults);
+            feed.judge_rhythm(&to_feed, self.hours.up_since(), now, faults);
         }
         if !self.clocks_agree {
             return;
@@ -860,7 +741,7 @@ impl DayWatch {
 
     /// Another day followed: the end of this one was told before, whoever stood still meanwhile.
     pub fn close(&self, faults: &mut Faults) {
-        if self.over.is_none() {
+        if self.hours.over().is_none() {
             return;
         }
         self.feed.iter().for_each(|feed| feed.close(faults));
@@ -870,7 +751,7 @@ impl DayWatch {
     /// What the ended day left to each account: name, cash, shares by symbol. `None` when it has not
     /// ended.
     pub fn closing(&self) -> Option<Vec<Estate>> {
-        let naive = self.ledger.naive().filter(|_| self.over.is_some())?;
+        let naive = self.ledger.naive().filter(|_| self.hours.over().is_some())?;
         let specs = naive.genesis().accounts.iter().enumerate();
         let closing = specs.filter_map(|(slot, spec)| {
             let account = naive.account(AccountSlot(slot as u16))?;
@@ -912,19 +793,15 @@ impl DayWatch {
     /// No client is bound that has been silent for its dead time and a second; the market is closed when
     /// it should be.
     pub fn judge_silence(&self, now: Nanos, faults: &mut Faults) {
-        if !self.clocks_agree || self.over.is_some() {
+        if !self.clocks_agree || self.hours.over().is_some() {
             return;
         }
-        let due = self.close_at.max(self.up_since);
-        let late = self.close_at.0 > 0 && now > due.plus(CLOSED_NS);
-        if late && !self.closed && !faults.excused(due, now) {
-            faults.add("the market did not close", format!("due at {}", self.close_at.0));
-        }
+        self.hours.judge_close(now, faults);
         for (i, session) in self.sessions.iter().enumerate() {
             let Some((generation, dead_ns, since)) = session.binding(now) else { continue };
             let slot = SessionSlot(i as u16);
             let heard = self.upstream.heard(slot, generation, now).unwrap_or(Nanos(0));
-            let heard = heard.max(since).max(self.up_since);
+            let heard = heard.max(since).max(self.hours.up_since());
             if now.since(heard) > dead_ns + 1_000 * MS && !faults.excused(heard, now) {
                 let what = format!("session {i}: silent for {} ms", now.since(heard) / MS);
                 faults.add("a silent session is not ended", what);

@@ -21,6 +21,7 @@
 mod bytes;
 mod day;
 mod feed;
+mod hours;
 mod ledger;
 mod live;
 mod pace;
