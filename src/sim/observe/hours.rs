@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(broken(&mut hours(None), &ticks), ["a tick is out of time"]);
         let modes = [Mode::Halt, Mode::CancelOnly, Mode::Normal].map(|m| (1, 1, Command::Mode(m)));
         assert_eq!(broken(&mut hours(None), &modes), [""; 0]);
-        assert_eq!(broken(&mut hours(None), &[modes[0].clone(), modes[2].clone()]).len(), 1);
+        assert_eq!(broken(&mut hours(None), &[modes[0], modes[2]]).len(), 1);
         let ends = |ms| [(1, 0, Command::Continue), (2, ms, Command::EndOfDay)];
         assert_eq!(broken(&mut hours(Some(3)), &ends(3_050)), [""; 0]);
         for ms in [2_999, 3_101] {
@@ -276,7 +276,7 @@ mod tests {
     fn a_start_says_what_is_due_and_nothing_twice() {
         let mut day = hours(Some(3));
         let open = Command::Phase(Phase::Open);
-        let before = [(1, 0, Command::Continue), (2, 2_000, open.clone())];
+        let before = [(1, 0, Command::Continue), (2, 2_000, open)];
         assert_eq!(broken(&mut day, &before), [""; 0]);
         day.starts(2, Nanos(4 * S));
         day.up(Nanos(4 * S));
