@@ -282,7 +282,10 @@ fn apply(
     status.set_continue_wanted(exchange.continue_wanted());
     match command {
         Command::Phase(phase) => status.set_phase(*phase),
-        Command::Mode(_) => status.set_mode(exchange.mode()),
+        Command::Mode(_) => {
+            status.set_mode(exchange.mode());
+            status.count_mode();
+        }
         Command::EndOfDay => status.set_day_ended(time.min(now)),
         Command::Continue => status.count_continue(),
         _ => {}

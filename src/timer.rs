@@ -68,7 +68,7 @@ pub struct Timer {
     phase_pushed: Option<(Phase, Nanos)>,
     /// Marks of the logs: how far the archiver is behind. `None` = nobody looks.
     marks: Option<Arc<Control>>,
-    mode_pushed: Option<(Mode, Nanos)>,
+    modes_pushed: u64,
     continues_pushed: u64,
     /// Generation whose SessionDown was pushed, and when, by slot.
     downs: Vec<(u32, Nanos)>,
@@ -96,7 +96,7 @@ impl Timer {
             reachable_since: Nanos(0),
             phase_pushed: None,
             marks: None,
-            mode_pushed: None,
+            modes_pushed: 0,
             continues_pushed: 0,
             downs: vec![(0, Nanos(0)); board.sessions()],
             board,
@@ -162,8 +162,13 @@ impl Timer {
         1
     }
 
-    fn change_mode(&mut self, now: Nanos) -> usize {
+    fn change_mode(&mut self) -> usize {
         let Some(marks) = &self.marks else { return 0 };
+        // What is on its way is the mode that the next one follows: a halt that is not applied yet must
+        // not be passed by the end of what came before it. The ring loses none.
+        if self.status.modes() != self.modes_pushed {
+            return 0;
+        }
         let [commands, events] = LogIndex::ALL.map(|log| marks.backlog(log).percent());
         let mode = self.status.mode();
         let due = ladder::rung(mode, commands.max(events));
@@ -172,12 +177,10 @@ impl Timer {
         if due == mode || cancels_first || self.status.day_ended() {
             return 0;
         }
-        let waiting =
-            self.mode_pushed.is_some_and(|(mode, at)| mode == due && now.since(at) < RETRY_NS);
-        if waiting || !self.push(&Command::Mode(due)) {
+        if !self.push(&Command::Mode(due)) {
             return 0;
         }
-        self.mode_pushed = Some((due, now));
+        self.modes_pushed += 1;
         self.counters.modes.add(1);
         1
     }
@@ -257,7 +260,7 @@ impl Agent for Timer {
         }
         if now >= self.next_scan {
             self.next_scan = now.plus(SCAN_NS);
-            done += self.end_silent_sessions(now) + self.change_phase(now) + self.change_mode(now);
+            done += self.end_silent_sessions(now) + self.change_phase(now) + self.change_mode();
         }
         done
     }
@@ -269,6 +272,8 @@ mod tests {
     use crate::board::Binding;
     use crate::exchange::command::kind;
     use crate::ring::{Consumer, ring};
+    use crate::store::{Day, DaySpec, MemoryStorage};
+    use std::path::Path;
 
     const START: Nanos = Nanos(1_000_000_000_000);
     const MS: u64 = 1_000_000;
@@ -349,6 +354,34 @@ mod tests {
         b.status.set_continue_wanted(false);
         b.status.count_continue();
         assert_eq!(only(kind::CONTINUE, &b.run(100, 150)), [0u64; 0]);
+    }
+
+    #[test]
+    fn a_mode_on_its_way_is_followed_by_none_before_it_is_applied() {
+        let storage = Arc::new(MemoryStorage::new(7, Path::new("/memory")));
+        let day = DaySpec::small(Path::new("/disk"));
+        let spec = DaySpec { storage, hot: "/memory/hot".into(), ..day };
+        let day = Day::open(&spec, START).unwrap();
+        let marks = day.control().clone();
+        let mut b = bench(Schedule::OpenAtOnce, 64);
+        b.timer = b.timer.with_ladder(marks.clone());
+        b.status.set_phase(Phase::Open);
+        b.status.set_mode(Mode::CancelOnly);
+        marks.pretend_backlog(90);
+        assert_eq!(only(kind::MODE, &b.run(0, 50)), [0]);
+        // All is archived before the halt is applied: CancelOnly would end in trading now, a halt not.
+        marks.pretend_backlog(0);
+        assert_eq!(only(kind::MODE, &b.run(50, 900)), [0u64; 0]);
+        for (mode, next) in
+            [(Mode::Halt, Some(900)), (Mode::CancelOnly, Some(960)), (Mode::Normal, None)]
+        {
+            b.status.set_mode(mode);
+            b.status.count_mode();
+            let from = next.unwrap_or(1_020);
+            let seen = only(kind::MODE, &b.run(from, from + 60));
+            assert_eq!(seen.first().copied(), next, "after {mode:?}");
+            assert!(seen.len() < 2);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub struct EngineStatus {
     state_hash: AtomicU64,
     open_orders: AtomicU64,
     continues: AtomicU64,
+    modes: AtomicU64,
     continue_wanted: AtomicBool,
     phase: AtomicU8,
     mode: AtomicU8,
@@ -62,6 +63,12 @@ impl EngineStatus {
     #[inline]
     pub fn continues(&self) -> u64 {
         self.continues.load(Ordering::Acquire)
+    }
+
+    /// Mode commands applied since the engine went live.
+    #[inline]
+    pub fn modes(&self) -> u64 {
+        self.modes.load(Ordering::Acquire)
     }
 
     /// Phase that the last Phase command set; PreOpen before the first.
@@ -134,6 +141,13 @@ impl EngineStatus {
         self.mode.store(mode as u8, Ordering::Release);
     }
 
+    /// A Mode was applied. Engine only; after [`EngineStatus::set_mode`] and
+    /// [`EngineStatus::set_continue_wanted`], so that whoever sees the count also sees both.
+    pub fn count_mode(&self) {
+        let count = self.modes.load(Ordering::Relaxed);
+        self.modes.store(count + 1, Ordering::Release);
+    }
+
     /// EndOfDay was applied; only the first one counts. Engine only, after
     /// [`EngineStatus::set_continue_wanted`].
     pub fn set_day_ended(&self, time: Nanos) {
@@ -154,9 +168,10 @@ impl EngineStatus {
         self.open_orders.store(open_orders, Ordering::Relaxed);
     }
 
-    /// Recovery is over; Continues count from here. Engine only.
+    /// Recovery is over; Continues and Modes count from here. Engine only.
     pub fn set_live(&self) {
         self.continues.store(0, Ordering::Release);
+        self.modes.store(0, Ordering::Release);
         self.live.store(true, Ordering::Release);
     }
 }

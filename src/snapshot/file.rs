@@ -80,9 +80,9 @@ pub enum SnapshotError {
     /// The exchange that was built is not the one of its header.
     #[error("its exchange has another state hash than its header says")]
     StateHash,
-    /// The log behind it cannot be recovered.
-    #[error("the log behind it: {0}")]
-    Recover(#[from] crate::store::StoreError),
+    /// The log that it is held against does not open.
+    #[error("it cannot be held against the log: {0}")]
+    Log(#[from] crate::store::StoreError),
 }
 
 impl From<TryGetError> for SnapshotError {

@@ -14,7 +14,7 @@ mod tests;
 mod trail;
 
 pub use file::{KEPT, Snapshot, SnapshotError, list, name_of, prune, read, write};
-pub use start::{Loaded, Refusal, Start, load, start};
+pub use start::{Loaded, Refusal, load, set_aside};
 pub use trail::{FEED_STRIDE, REPORT_STRIDE, SessionTrail, Trail};
 
 use crate::types::*;

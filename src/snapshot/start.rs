@@ -1,10 +1,10 @@
-//! What a start does with snapshots: the newest that fits the logs, and both logs recovered from there.
+//! What a start does with snapshots: the newest that fits the logs, and what is done with the others.
 
 use super::{Reach, Snapshot, SnapshotError, list, name_of, read};
 use crate::exchange::Exchange;
 use crate::exchange::event::{Event, EventBody, EventHead};
 use crate::exchange::genesis::{CORE_VERSION, Genesis};
-use crate::store::{Day, Log, LogIndex, Place, Recovered, Storage};
+use crate::store::{Log, LogIndex, Place, Recovered, Storage, StoreError};
 use crate::types::*;
 use std::path::{Path, PathBuf};
 
@@ -28,14 +28,12 @@ impl Loaded {
     pub fn events(&self) -> &Reach {
         &self.snapshot.reach[LogIndex::Event as usize]
     }
-}
 
-/// A start from a snapshot: nothing before it was read.
-pub struct Start {
-    /// The snapshot.
-    pub loaded: Loaded,
-    /// Both logs, by [`LogIndex`].
-    pub recovered: [Recovered; 2],
+    /// Recovers a log of its day from where the snapshot ends: nothing before that is read.
+    pub fn recover(&self, log: &Log, index: LogIndex) -> Result<Recovered, StoreError> {
+        let reach = &self.snapshot.reach[index as usize];
+        log.recover_from(Place { seq: reach.seq, position: reach.start })
+    }
 }
 
 /// A file that was passed over.
@@ -47,50 +45,33 @@ pub struct Refusal {
     pub why: SnapshotError,
 }
 
-/// The newest snapshot of a day that fits its logs, for readers; `None` = begin with Genesis.
+/// The newest snapshot of a day that fits its logs; `None` = begin with Genesis. With those that were
+/// passed over, newest first; whoever starts the day puts them aside when he has ([`set_aside`]).
 pub fn load(logs: [&Log; 2], genesis: &Genesis) -> (Option<Loaded>, Vec<Refusal>) {
     let Some(dir) = &logs[0].options().archive else { return (None, Vec::new()) };
     let storage = &*logs[0].options().storage;
-    newest(storage, dir, |path| fit(storage, path, logs, genesis))
+    let mut refused = Vec::new();
+    for seq in list(storage, dir).unwrap_or_default() {
+        let path = dir.join(name_of(seq));
+        match fit(storage, &path, logs, genesis) {
+            Ok(loaded) => return (Some(loaded), refused),
+            Err(why) => refused.push(Refusal { path, why }),
+        }
+    }
+    (None, refused)
 }
 
-/// The same for the process that writes the day, before any writer is open; recovers both logs from
-/// there. A file that is refused is renamed to `.refused`: it would stand before good ones for ever.
-pub fn start(day: &Day, genesis: &Genesis) -> (Option<Start>, Vec<Refusal>) {
-    let logs = LogIndex::ALL.map(|log| day.log(log));
-    let storage = &*logs[0].options().storage;
-    let (found, refused) = newest(storage, day.dir(), |path| {
-        let loaded = fit(storage, path, logs, genesis)?;
-        let recover = |log: LogIndex| {
-            let reach = &loaded.snapshot.reach[log as usize];
-            logs[log as usize].recover_from(Place { seq: reach.seq, position: reach.start })
-        };
-        let recovered = [recover(LogIndex::Command)?, recover(LogIndex::Event)?];
-        Ok(Start { loaded, recovered })
-    });
-    for refusal in &refused {
+/// Renames what [`load`] refused to `.refused`: it would stand before good ones for ever. For the
+/// process that writes the day, once both logs are recovered: only then is it known that the file is
+/// at fault and not the log that it was held against. What the host did not give stays.
+pub fn set_aside(storage: &dyn Storage, refused: &[Refusal]) {
+    let at_fault = |r: &&Refusal| !matches!(r.why, SnapshotError::Read(_) | SnapshotError::Log(_));
+    for refusal in refused.iter().filter(at_fault) {
         let mut aside = refusal.path.clone().into_os_string();
         aside.push(".refused");
         // Told by the caller; should it stay, the next start refuses it again.
         let _ = storage.rename(&refusal.path, Path::new(&aside));
     }
-    (found, refused)
-}
-
-fn newest<T>(
-    storage: &dyn Storage,
-    dir: &Path,
-    mut take: impl FnMut(&Path) -> Result<T, SnapshotError>,
-) -> (Option<T>, Vec<Refusal>) {
-    let mut refused = Vec::new();
-    for seq in list(storage, dir).unwrap_or_default() {
-        let path = dir.join(name_of(seq));
-        match take(&path) {
-            Ok(taken) => return (Some(taken), refused),
-            Err(why) => refused.push(Refusal { path, why }),
-        }
-    }
-    (None, refused)
 }
 
 /// Reads one file and holds it against the logs.

@@ -367,6 +367,15 @@ impl Control {
         self.page_mut().boot.store(boot, Ordering::Relaxed);
     }
 
+    /// So many percent of the hot tier of a day that nobody writes are not archived.
+    #[cfg(test)]
+    pub(crate) fn pretend_backlog(&self, percent: u64) {
+        let bytes = (self.backlog(LogIndex::Command).hot_bytes * percent).div_ceil(100);
+        let archived = self.archived(LogIndex::Command);
+        let position = archived.position + bytes;
+        self.set_written(LogIndex::Command, Mark { position, ..archived });
+    }
+
     #[cfg(test)]
     pub(super) fn pretend_reboot(&self) {
         self.page_mut().boot.fetch_add(1, Ordering::Relaxed);

@@ -20,19 +20,25 @@ use std::sync::Arc;
 const _: () = assert!(crate::gateway::replay::STRIDE == snapshot::REPORT_STRIDE);
 const _: () = assert!(crate::retransmitter::STRIDE == snapshot::FEED_STRIDE);
 
-/// Recovers both logs: from the newest snapshot that fits, from an older one, from Genesis.
+/// Recovers both logs: from the newest snapshot that fits, from an older one, from Genesis. What is wrong
+/// with the logs behind a snapshot that fits, none that is older mends: the start is refused, and all
+/// snapshots stay.
 pub(super) fn recover(day: &Day) -> Result<(Option<Loaded>, [Recovered; 2]), StartError> {
-    if let Some(genesis) = genesis_of(day) {
-        let (found, refused) = snapshot::start(day, &genesis);
-        for refusal in refused {
-            tracing::warn!("{} is passed over: {}", refusal.path.display(), refusal.why);
-        }
-        if let Some(start) = found {
-            return Ok((Some(start.loaded), start.recovered));
-        }
+    let logs = LogIndex::ALL.map(|log| day.log(log));
+    let (found, refused) = match genesis_of(day) {
+        Some(genesis) => snapshot::load(logs, &genesis),
+        None => (None, Vec::new()),
+    };
+    for refusal in &refused {
+        tracing::warn!("{} is passed over: {}", refusal.path.display(), refusal.why);
     }
-    let [commands, events] = LogIndex::ALL.map(|log| day.log(log).recover());
-    Ok((None, [commands?, events?]))
+    let recover = |index: LogIndex| match &found {
+        Some(loaded) => loaded.recover(day.log(index), index),
+        None => day.log(index).recover(),
+    };
+    let recovered = [recover(LogIndex::Command)?, recover(LogIndex::Event)?];
+    snapshot::set_aside(&*logs[0].options().storage, &refused);
+    Ok((found, recovered))
 }
 
 /// Genesis as far as it can be read; what is wrong with it, recovery of the whole log tells.

@@ -7,7 +7,7 @@ use rialto::agent::Agent;
 use rialto::exchange::event::Event;
 use rialto::replay::{Until, replay};
 use rialto::snapshot;
-use rialto::store::{DayView, HEADER_BYTES, LogIndex, Storage};
+use rialto::store::{DayView, Faults, HEADER_BYTES, LogIndex, Storage, Tier};
 use rialto::types::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -178,6 +178,44 @@ fn damage_before_a_snapshot_that_the_feed_would_say_again_is_named() {
     assert!(world.storage.damage(file, place + HEADER_BYTES as u64, 0x01));
     world.start();
     assert_eq!(world.venue().facts.snapshot, covered);
+}
+
+#[test]
+fn what_is_wrong_with_a_log_leaves_the_snapshots_where_they_are() {
+    let mut world = World::new(13, "disk");
+    world.login(0);
+    world.login(1);
+    let taken = [40, 40].map(|rounds| {
+        world.trade(rounds);
+        world.snapshot()
+    });
+    let dir = world.day_dir();
+    let there = |world: &World| snapshot::list(&*world.storage, &dir).unwrap();
+    let path = dir.join(snapshot::name_of(taken[1]));
+    let last = snapshot::read(&*world.storage, &path).unwrap().reach;
+    world.trade(20);
+    world.kill();
+
+    // The record that the newest ends with, and one behind it: neither file is at fault.
+    let file = Path::new("/memory/hot/RIALTO-2025-01-02/command-0000000000.seg");
+    let end = last[LogIndex::Command as usize].end;
+    for at in [last[LogIndex::Command as usize].start, end] {
+        assert!(world.storage.damage(file, at + HEADER_BYTES as u64, 0x01));
+        catch_unwind(AssertUnwindSafe(|| world.start())).expect_err("damaged");
+        assert_eq!(there(&world), [taken[1], taken[0]]);
+        assert!(world.storage.damage(file, at + HEADER_BYTES as u64, 0x01));
+    }
+    // A disk that does not take the rest of the logs.
+    let well = world.storage.faults(Tier::Disk);
+    world.storage.set_faults(Tier::Disk, Faults { sync_eio_ppm: 1_000_000, ..well });
+    let refused = catch_unwind(AssertUnwindSafe(|| world.start())).unwrap_err();
+    let text = refused.downcast_ref::<String>().expect("a text");
+    assert!(text.contains("Input/output error"), "{text}");
+    assert_eq!(there(&world), [taken[1], taken[0]]);
+    world.storage.set_faults(Tier::Disk, well);
+    world.start();
+    assert_eq!(world.venue().facts.snapshot, taken[1]);
+    world.check_logs();
 }
 
 #[test]

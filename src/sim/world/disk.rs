@@ -91,11 +91,11 @@ impl Place<'_> {
         newest.map_or(0, |slot| word(slot, 40))
     }
 
-    /// The positions in the two group marks behind an archived segment, as a power cut leaves them; 0 = it
-    /// is not whole (store.md, Group marks).
-    fn marks(&self, segment: u64) -> [u64; 2] {
+    /// The positions in the two group marks behind an archived segment, as `look` sees it (now, or as a
+    /// power cut leaves it); 0 = it is not whole (store.md, Group marks).
+    fn marks(&self, segment: u64, look: impl Fn(&Host, &Path) -> Option<Vec<u8>>) -> [u64; 2] {
         let path = self.archive.join(self.name(segment));
-        let file = self.host.look_durable(&path).unwrap_or_default();
+        let file = look(self.host, &path).unwrap_or_default();
         [0, 1].map(|at| {
             let start = self.segment_bytes as usize + at * SLOT_STRIDE;
             let Some(mark) = file.get(start..start + 64) else { return 0 };
@@ -109,7 +109,8 @@ impl Place<'_> {
     /// The highest group mark of the segment that a position stands in and the one before, and where.
     fn marked(&self, position: u64) -> (u64, u64) {
         let last = position / self.segment_bytes;
-        let marks = |segment| self.marks(segment).into_iter().max().unwrap_or(0);
+        let marks =
+            |segment| self.marks(segment, Host::look_durable).into_iter().max().unwrap_or(0);
         let found = (last.saturating_sub(1)..=last).map(|segment| (marks(segment), segment));
         found.max().unwrap_or((0, 0))
     }
@@ -134,8 +135,9 @@ impl Place<'_> {
             return Err(format!("{log}: archived through {archived}, marked {marked} before that"));
         }
         let again = segment == before.marked_in && before.marked > 0 && marked > before.marked;
-        if again && self.marks(segment).contains(&0) {
-            let both = self.marks(segment);
+        // As the store saw them: one whose sync failed may stay away from the disk until its next turn.
+        let both = self.marks(segment, Host::look);
+        if again && both.contains(&0) {
             return Err(format!("{log}: marks {both:?} after {}", before.marked));
         }
         Ok((marked, segment))
@@ -233,7 +235,8 @@ impl World<'_> {
             let archived = exchange.control().archived(place.log).position;
             let (marked, marked_in) = place.marked(archived);
             let ends_in = end(place.log) / self.plan.segment_bytes;
-            let marks = (marked_in..=ends_in).flat_map(|segment| place.marks(segment));
+            let marks =
+                (marked_in..=ends_in).flat_map(|segment| place.marks(segment, Host::look_durable));
             DiskSeen {
                 marked_before: marks.max().unwrap_or(0),
                 confirmed_before: exchange.control().confirmed(place.log),

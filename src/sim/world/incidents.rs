@@ -169,9 +169,9 @@ impl World<'_> {
         self.power_fails = power;
         self.die(20_000_000, Happening::Crashed);
         let reach = confirmed.max(if power { marked } else { committed });
-        self.snapshots.damaged = true;
         // A quarter of the time a snapshot instead, where there is one.
         if choice >> 62 == 0 && self.host.damage_snapshot(&dir, choice) {
+            self.snapshots.damaged = true;
             return self.note(|_| "a snapshot is damaged".into());
         }
         let Some(damage) =

@@ -19,7 +19,7 @@ pub(super) struct SnapshotsSeen {
     there: Vec<u64>,
     /// Files that a start passed over.
     refused: usize,
-    /// A byte of a log or of a snapshot was damaged since the last start.
+    /// A byte of a snapshot was damaged since the last start.
     pub(super) damaged: bool,
 }
 
