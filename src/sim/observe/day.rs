@@ -186,7 +186,7 @@ impl DayWatch {
         self.hours.up(now);
         self.fill_tokens();
         self.refusals.up();
-        self.repairs.up();
+        self.repairs.up(now);
         self.windows.iter_mut().for_each(Window::restart);
         self.sessions.iter_mut().for_each(|s| s.up(now));
         if let Some(feed) = &mut self.feed {

@@ -20,6 +20,8 @@ const PACKET_BYTES: u64 = 1_400;
 const ALL: (u64, u64) = (40_000_000, 4 << 20);
 /// A request is answered within so long.
 const SLACK_NS: u64 = 60_000_000;
+/// So long after a start it may not have found all messages yet (`Retransmitter::new`).
+const START_NS: u64 = 20_000_000;
 /// Requests for one number whose counts are remembered.
 const COUNTS_MAX: usize = 256;
 const SECOND: u128 = 1_000_000_000;
@@ -72,6 +74,7 @@ pub struct Repairs {
     /// How many messages anybody asked for from a number on, the last few times and at most.
     asked: BTreeMap<(SocketAddrV4, u64), (VecDeque<u16>, u16)>,
     owed: VecDeque<Owed>,
+    up_since: Nanos,
 }
 
 impl Repairs {
@@ -83,11 +86,13 @@ impl Repairs {
             all: Bucket::new(ALL, Nanos(0)),
             asked: BTreeMap::new(),
             owed: VecDeque::new(),
+            up_since: Nanos(0),
         }
     }
 
     /// The exchange comes up again with full buckets.
-    pub fn up(&mut self) {
+    pub fn up(&mut self, now: Nanos) {
+        self.up_since = now;
         self.clients.clear();
         self.owed.clear();
         self.all = Bucket::new(ALL, Nanos(0));
@@ -119,7 +124,7 @@ impl Repairs {
         let under_way = |one: &Owed| one.from.ip() == from.ip();
         let granted = self.owed.iter().filter(|owed| under_way(owed)).count() as u64 + 2;
         let enough = self.client(*from.ip(), at).bytes(at) >= granted * PACKET_BYTES;
-        let asks = (1..0xFFFF).contains(&count);
+        let asks = (1..0xFFFF).contains(&count) && at >= self.up_since.plus(START_NS);
         if asks && (1..=exists).contains(&first) && enough && self.all.bytes(at) >= ALL.1 / 2 {
             self.owed.push_back(Owed { from, first, count, exists, since: at });
         }
@@ -190,7 +195,8 @@ mod tests {
         let peer = SocketAddrV4::new(Ipv4Addr::new(10, 2, 0, 1), 7);
         let local = peer;
         let mut answer = |first: u64, at: u64, faults: &mut Faults| {
-            let head = Head { session: [b' '; 10], sequence: first, count: 1 };
+            let (at, head) =
+                (at + START_NS, Head { session: [b' '; 10], sequence: first, count: 1 });
             repairs.asked(peer, &head, 100, Nanos(at));
             let sent = Sent { at: Nanos(at), local, peer, bytes: vec![0; 1_400], archived: 0 };
             repairs.answered(&sent, &head, 1, None, faults);
@@ -209,16 +215,26 @@ mod tests {
         let (mut repairs, mut faults) = (Repairs::new(1_000_000), Faults::default());
         let peer = SocketAddrV4::new(Ipv4Addr::new(10, 2, 0, 1), 7);
         let head = |sequence, count| Head { session: [b' '; 10], sequence, count };
-        repairs.asked(peer, &head(3, 2), 9, Nanos(0));
-        repairs.asked(peer, &head(10, 2), 9, Nanos(0));
-        let sent = |len| Sent { at: Nanos(1), local: peer, peer, bytes: vec![0; len], archived: 0 };
+        let ms = |ms: u64| Nanos(ms * 1_000_000);
+        // While it starts nothing is owed yet.
+        repairs.up(Nanos(0));
+        repairs.asked(peer, &head(5, 2), 9, ms(19));
+        repairs.asked(peer, &head(3, 2), 9, ms(20));
+        repairs.asked(peer, &head(10, 2), 9, ms(20));
+        let sent = |len| Sent {
+            at: Nanos(20_000_001),
+            local: peer,
+            peer,
+            bytes: vec![0; len],
+            archived: 0,
+        };
         repairs.answered(&sent(1_380), &head(3, 1), 1, Some(36), &mut faults);
         assert!(faults.found.is_empty(), "the second would not fit");
-        repairs.asked(peer, &head(3, 2), 9, Nanos(2));
+        repairs.asked(peer, &head(3, 2), 9, ms(21));
         repairs.answered(&sent(56), &head(3, 1), 1, Some(36), &mut faults);
         assert_eq!(faults.found[0].rule, "less was repaired than fits");
-        repairs.asked(peer, &head(4, 1), 9, Nanos(3));
-        repairs.until(Nanos(4 + SLACK_NS), &mut faults);
+        repairs.asked(peer, &head(4, 1), 9, ms(22));
+        repairs.until(ms(23).plus(SLACK_NS), &mut faults);
         assert_eq!(faults.found[1].rule, "a request for repair was not answered");
         assert_eq!(faults.found.len(), 2, "10 does not exist");
     }
