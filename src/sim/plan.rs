@@ -49,6 +49,8 @@ pub struct Plan {
     pub segment_bytes: u64,
     /// Segments of a log in the hot tier.
     pub hot_segments_max: usize,
+    /// Reports of each session that egress keeps.
+    pub reports_kept: usize,
     /// Messages per second and burst of a session.
     pub rate: (u32, u32),
     /// New orders that all brokers together enter before healing begins.

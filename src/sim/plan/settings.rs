@@ -35,6 +35,8 @@ pub(super) fn draw(seed: u64, features: Features) -> Plan {
         price_pages_max: small(few_pages, pages, Feature::SmallTables) as u32,
         segment_bytes: small(small_kib, kib, Feature::SmallSegments) << 10,
         hot_segments_max: small(few_segments, segments, Feature::SmallSegments) as usize,
+        // As few as there may be: older ones come out of the log.
+        reports_kept: Dice::new(seed, "reports").pick(&[512, 4_096]),
         rate: (rate.0 as u32, rate.1 as u32),
         orders: dice.between(1_000, 1_500),
         start: START - if late { 3_000 * MS } else { 0 },
