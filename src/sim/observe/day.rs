@@ -92,6 +92,8 @@ pub struct DayWatch {
     requests: VecDeque<Request>,
     /// Messages of bound clients, the same.
     taken: VecDeque<Taken>,
+    /// The exchange stopped then, and was not up again.
+    stopped: Option<Nanos>,
     /// Commands in rising order, and when the first report of them or of a later one left live.
     live: VecDeque<(u64, Nanos)>,
 }
@@ -167,6 +169,7 @@ impl DayWatch {
             repairs: Repairs::new(scene.repair_rate),
             requests: VecDeque::new(),
             taken: VecDeque::new(),
+            stopped: None,
             live: VecDeque::new(),
         }
     }
@@ -181,8 +184,14 @@ impl DayWatch {
         self.hours.starts(commands, begun);
     }
 
+    /// The exchange does not run any more.
+    pub fn stops(&mut self, now: Nanos) {
+        self.stopped.get_or_insert(now);
+    }
+
     /// The exchange serves (again).
     pub fn up(&mut self, now: Nanos) {
+        self.stopped = None;
         self.hours.up(now);
         self.fill_tokens();
         self.refusals.up();
@@ -592,6 +601,7 @@ impl DayWatch {
     }
 
     fn judge_sent(&mut self, now: Nanos, faults: &mut Faults) {
+        let ran = self.stopped.unwrap_or(now);
         let sent = std::mem::take(&mut self.sent);
         let mut to_feed = Vec::new();
         let mut to_sessions: Vec<Vec<(Nanos, bool)>> = vec![Vec::new(); self.sessions.len()];
@@ -650,6 +660,7 @@ impl DayWatch {
         self.repairs.until(now, faults);
         if let Some(feed) = &mut self.feed {
             feed.judge_rhythm(&to_feed, self.hours.up_since(), now, faults);
+            feed.judge_ends(ran, faults);
         }
         if !self.clocks_agree {
             return;
@@ -658,6 +669,7 @@ impl DayWatch {
         for (session, sends) in self.sessions.iter_mut().zip(&to_sessions) {
             session.judge_rhythm(sends, now, faults);
             session.judge_pace(now, faults);
+            session.judge_ends(ran, faults);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::bytes::{self, packet};
 use super::live::Live;
-use super::rhythm::{Beats, Rhythm};
+use super::rhythm::{Beats, Ends, Rhythm};
 use super::stream::{Stream, hex};
 use super::{Faults, Sent};
 use crate::exchange::event::{Event, EventBody};
@@ -60,6 +60,7 @@ pub struct FeedWatch {
     ended: bool,
     /// Since when each line owes the end of session.
     end_owed: [Option<Nanos>; 2],
+    ends: [Ends; 2],
     /// The end of session left on A, on B.
     end_left: [bool; 2],
     live: [Live; 2],
@@ -82,6 +83,7 @@ impl FeedWatch {
             quiet: false,
             ended: false,
             end_owed: [None; 2],
+            ends: Default::default(),
             end_left: [false; 2],
             live: Default::default(),
         }
@@ -175,6 +177,7 @@ impl FeedWatch {
         if head.count == END && path != FeedPath::Repair {
             self.end_owed[path as usize] = None;
             self.end_left[path as usize] = true;
+            self.ends[path as usize].on(sent.at, "the feed", faults);
         }
         if blocks.is_empty() && head.sequence > self.messages.told() + 1 {
             let (next, told) = (head.sequence, self.messages.told());
@@ -345,6 +348,13 @@ impl FeedWatch {
         self.quiet = self.ended;
     }
 
+    /// The end of a day is said every second, judged up to `now`, when it still ran.
+    pub fn judge_ends(&mut self, now: Nanos, faults: &mut Faults) {
+        for ends in &mut self.ends {
+            ends.until(now, "the feed", faults);
+        }
+    }
+
     /// The exchange was away: silence until now is nobody's fault.
     pub fn excuse(&mut self, now: Nanos) {
         let told = self.messages.told();
@@ -355,6 +365,7 @@ impl FeedWatch {
         self.beats.iter_mut().for_each(Beats::restart);
         // An ended day that is served again says so again.
         self.end_owed = [self.ended.then_some(now); 2];
+        self.ends.iter_mut().for_each(Ends::restart);
         self.live.iter_mut().for_each(Live::up);
         for rhythm in &mut self.rhythm {
             rhythm.excuse(now);

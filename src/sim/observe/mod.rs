@@ -233,6 +233,9 @@ impl Observer for Observers {
             }
             Happening::Crashed | Happening::Stopped | Happening::PowerLost => {
                 self.faults.down_since.get_or_insert(now);
+                if let Some(day) = self.day() {
+                    day.stops(now);
+                }
             }
             Happening::MemoryLost { day } => {
                 self.faults.down_since.get_or_insert(now);

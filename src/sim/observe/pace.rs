@@ -33,7 +33,8 @@ pub enum Owed {
     Heartbeat,
     /// K, to the same.
     Applied,
-    /// K, to whom sent a duplicate, a jump, a wrong logoff, or a heartbeat that is ahead.
+    /// K, to whom sent a duplicate, a jump, a wrong logoff, or a heartbeat that is ahead; with each
+    /// heartbeat of ours.
     Answer,
     /// J 'S', to whom sends under a dead token.
     Dead,
@@ -107,6 +108,11 @@ impl Pace {
     /// True when the end that leaves at `at` has no K before it.
     pub fn owes_last(&self, at: Nanos) -> bool {
         self.last_owed.is_some_and(|since| since <= at)
+    }
+
+    /// True when K left within so long before `at`.
+    pub fn said_within(&self, ns: u64, at: Nanos) -> bool {
+        self.last_applied.is_some_and(|last| at.since(last) <= ns)
     }
 
     /// A datagram under a dead token was taken: J 'S' is due, at most once a second.

@@ -213,7 +213,7 @@ impl Refusals {
                 };
                 why.or(peer.answer())
             }
-            [b'J', b'B', ..] if block.len() == 24 => {
+            [b'J', b'B', 0, 0, 0, 0, 0, 1, ..] if block.len() == 24 => {
                 let told = sessions.iter_mut().any(|s| s.was_displaced(to, &block[8..24], sent.at));
                 (!told).then_some("nobody displaced it")
             }

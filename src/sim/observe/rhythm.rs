@@ -10,6 +10,10 @@ use crate::types::Nanos;
 const MS: u64 = 1_000_000;
 /// Waits after the last message, and from one heartbeat to the next.
 const WAITS_NS: [u64; 3] = [MS, 9 * MS, 90 * MS];
+/// An end of a day is said again after so long at most, and that for so long at least.
+const END_NS: u64 = 1_000 * MS;
+const ENDS_NS: u64 = 30_000 * MS;
+const END_SLACK_NS: u64 = 60 * MS;
 /// So much later is not late: a few of the longest steps of an idle venue.
 const SLACK_NS: u64 = 8 * MS;
 
@@ -41,6 +45,40 @@ impl Beats {
         let early = (before.0 > 0 && at < due).then(|| due.since(at));
         self.last = Some((message, count + 1, at));
         early
+    }
+}
+
+/// The ends of a day, said again and again: at least every second (feed.md, session.md 17).
+#[derive(Default)]
+pub struct Ends {
+    /// The first and the last of this life of the exchange.
+    said: Option<(Nanos, Nanos)>,
+}
+
+impl Ends {
+    /// The stream begins anew.
+    pub fn restart(&mut self) {
+        self.said = None;
+    }
+
+    /// An end left.
+    pub fn on(&mut self, at: Nanos, who: &str, faults: &mut Faults) {
+        self.until(at, who, faults);
+        self.said = Some((self.said.map_or(at, |said| said.0), at));
+    }
+
+    /// No more left before `now`. For so long as the shorter of the two is said again.
+    pub fn until(&mut self, now: Nanos, who: &str, faults: &mut Faults) {
+        let Some((first, last)) = self.said else { return };
+        let due = last.plus(END_NS + END_SLACK_NS);
+        if now <= due || due > first.plus(ENDS_NS) {
+            return;
+        }
+        if !faults.stalled(last, due) {
+            let what = format!("{who}: since {}", last.0);
+            faults.at("the end of a day was not said again", what, now);
+        }
+        self.said = None;
     }
 }
 
@@ -119,6 +157,19 @@ impl Rhythm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_that_is_not_said_again_shows() {
+        let (mut ends, mut faults) = (Ends::default(), Faults::default());
+        for ms in [5, 15, 105, 1_105, 2_160] {
+            ends.on(Nanos(ms * MS), "a line", &mut faults);
+        }
+        ends.until(Nanos(3_200 * MS), "a line", &mut faults);
+        assert!(faults.found.is_empty());
+        ends.until(Nanos(3_300 * MS), "a line", &mut faults);
+        ends.until(Nanos(9_300 * MS), "a line", &mut faults);
+        assert_eq!(faults.found.len(), 1, "once");
+    }
 
     #[test]
     fn a_heartbeat_before_its_time_shows() {

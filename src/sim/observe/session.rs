@@ -6,7 +6,7 @@ use super::bytes::{self, Head, packet};
 use super::live::Live;
 use super::pace::{Owed, Pace};
 use super::replays::Replays;
-use super::rhythm::Rhythm;
+use super::rhythm::{Ends, Rhythm};
 use super::stream::{Stream, hex};
 use super::upstream::Taken;
 use super::{Faults, Sent};
@@ -74,6 +74,9 @@ pub struct SessionWatch {
     /// The end of the day ended its binding.
     served: bool,
     ended: bool,
+    /// When it did.
+    served_since: Option<Nanos>,
+    ends: Ends,
     /// Highest next report that an end carried.
     end_left: u64,
     /// Generation of the last A.
@@ -118,6 +121,8 @@ impl SessionWatch {
             displaced: Vec::new(),
             served: false,
             ended: false,
+            served_since: None,
+            ends: Ends::default(),
             end_left: 0,
             accepted_as: 0,
             over: None,
@@ -208,6 +213,7 @@ impl SessionWatch {
                 self.alone.clear();
                 if m.by == EndedBy::EndOfDay as u8 {
                     self.served = true;
+                    self.served_since = Some(time);
                     self.pace.end_day();
                 }
                 if m.by != EndedBy::Silence as u8 {
@@ -342,9 +348,20 @@ impl SessionWatch {
         match head.count {
             0xFFFF => {
                 self.end_left = self.end_left.max(head.sequence);
+                // Those before, of a logoff, are another thing.
+                if self.on_time && self.served_since.is_some_and(|since| since <= sent.at) {
+                    let who = format!("session {}", self.slot.0);
+                    if !self.pace.said_within(APPLIED_NS, sent.at) {
+                        faults.at("the end of a day came without K", who.clone(), sent.at);
+                    }
+                    self.ends.on(sent.at, &who, faults);
+                }
                 return self.pace.told(Owed::End, sent.at);
             }
             _ => self.pace.told(Owed::Heartbeat, sent.at),
+        }
+        if head.count == 0 && self.on_time && self.bound(sent.at).is_some() {
+            self.pace.owe(Owed::Answer, sent.at);
         }
         let last = (head.sequence + head.count as u64).saturating_sub(1);
         if head.count > 0 {
@@ -618,6 +635,11 @@ impl SessionWatch {
         self.live.until(now, "a report did not leave", &name, faults);
     }
 
+    /// The end of a day is said every second, judged up to `now`, when it still ran.
+    pub fn judge_ends(&mut self, now: Nanos, faults: &mut Faults) {
+        self.ends.until(now, &format!("session {}", self.slot.0), faults);
+    }
+
     /// The exchange was away and comes up: silence until now is nobody's fault, but who is bound is
     /// told at once.
     pub fn up(&mut self, now: Nanos) {
@@ -626,6 +648,7 @@ impl SessionWatch {
         self.replays.up();
         self.pace.up();
         self.live.up();
+        self.ends.restart();
         self.alone.clear();
         self.answered.clear();
         if self.served {

@@ -78,7 +78,9 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
     let trial = dice.between(3, 8);
     let open = match (plan.has(Feature::Roll), plan.has(Feature::Schedule)) {
         (true, _) => {
-            format!("open = \"immediate\"\ntrial_day_seconds = {trial}\nlinger_seconds = 1")
+            // Long enough to be told the end every second.
+            let linger = Dice::new(plan.seed, "linger").pick(&[1, 1, 1, 5]);
+            format!("open = \"immediate\"\ntrial_day_seconds = {trial}\nlinger_seconds = {linger}")
         }
         // Two seconds after the start.
         (false, true) => {
