@@ -174,6 +174,11 @@ pub enum Happening {
         /// Names of its agents.
         agents: Vec<&'static str>,
     },
+    /// Two operators void this command, which killed the exchange: it is never applied.
+    Voided {
+        /// Its number.
+        command: u64,
+    },
     /// No more faults from here on.
     Healing,
 }

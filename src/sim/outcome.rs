@@ -29,6 +29,10 @@ pub struct Counts {
     pub incarnations: u64,
     /// Starts refused for want of room or because the disk failed; tried again.
     pub starts_put_off: u64,
+    /// Deaths of a member's message.
+    pub poisoned: u64,
+    /// Starts that stood before it.
+    pub stood_before: u64,
     /// Confirmed bytes damaged.
     pub damages: u64,
     /// Of those, starts refused that named the damage.
@@ -66,7 +70,8 @@ impl Counts {
     pub fn add(&mut self, other: &Counts) {
         add_fields!(self, other,
             simulated_ns rounds starts crashes crashes_in_storage crashes_in_recovery stops
-            power_losses_memory power_losses_disk incarnations starts_put_off damages
+            power_losses_memory power_losses_disk incarnations starts_put_off poisoned
+            stood_before damages
             damages_refused tails_cut snapshots_used days_rolled actor_crashes freezes cuts
             clock_steps disk_faults commands cancel_only halted);
     }
@@ -202,6 +207,11 @@ impl fmt::Display for Summary {
         )?;
         writeln!(f, "  torn tails cut     {:>12}", c.tails_cut)?;
         writeln!(f, "  new incarnations   {:>12}", c.incarnations)?;
+        writeln!(
+            f,
+            "  poison             {:>12}   stood before it {}",
+            c.poisoned, c.stood_before
+        )?;
         writeln!(f, "  confirmed damage   {:>12}   refused {}", c.damages, c.damages_refused)?;
         writeln!(f, "  from snapshots     {:>12}", c.snapshots_used)?;
         writeln!(f, "days rolled          {:>12}", c.days_rolled)?;

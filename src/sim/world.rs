@@ -11,6 +11,7 @@ mod host;
 mod incidents;
 mod ladder;
 mod operator;
+mod poison;
 mod shadow;
 mod snapshots;
 
@@ -27,6 +28,7 @@ use disk::DiskSeen;
 use exchange::Exchange;
 use host::Host;
 use ladder::Ladder;
+use poison::{Drill, Poison};
 use snapshots::SnapshotsSeen;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -99,6 +101,18 @@ struct World<'p> {
     memory_gone: bool,
     /// The next start dies at this storage operation, down for so long afterwards, power cut or not.
     crash_start: Option<(u64, u64, bool)>,
+    /// The stop dies in this storage operation, power cut or not.
+    crash_stop: Option<(u64, bool)>,
+    /// Looks of the operator at a day that was over, since it or a start.
+    over_looks: u64,
+    /// What happens when a day is over.
+    fail_when_over: Option<Incident>,
+    /// A member's message kills the exchange as soon as one is about to be applied.
+    poison: Option<Poison>,
+    /// What one that did has led to.
+    drill: Option<Drill>,
+    /// Commands that the observers may have read.
+    shown: Seq,
     /// The next death takes the power with it.
     power_fails: bool,
     /// How long it is down when a planned death inside storage comes.
@@ -167,6 +181,12 @@ impl<'p> World<'p> {
             wall_ns: 0,
             memory_gone: false,
             crash_start: None,
+            crash_stop: None,
+            fail_when_over: None,
+            over_looks: 0,
+            poison: None,
+            drill: None,
+            shown: Seq(0),
             power_fails: false,
             crash_down: 0,
             damage: None,
@@ -453,6 +473,7 @@ impl<'p> World<'p> {
     }
 
     fn check(&mut self, when: When) {
+        self.shown = self.exchange.as_ref().map_or(Seq(0), Exchange::committed);
         let host = &self.host;
         let open = |dir: &Path| host.view(dir);
         let state_hash = self.exchange.as_ref().and_then(Exchange::state_hash);

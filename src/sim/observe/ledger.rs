@@ -13,7 +13,7 @@ use crate::exchange::{Exchange, Naive};
 use crate::store::{DayView, LogIndex};
 use crate::subscriber::BookDigest;
 use crate::types::*;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A record as it was read first.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +53,8 @@ pub struct Ledger {
     digest_at: u64,
     /// Bodies of the last messages.
     recent: VecDeque<MessageBody>,
+    /// Commands that are applied as void.
+    voids: BTreeSet<u64>,
     /// The model cannot go on after a difference.
     broken: bool,
 }
@@ -151,6 +153,11 @@ impl Ledger {
             }
             on_event(seq, kept, &event, faults);
         }
+    }
+
+    /// This command, which was not read yet, is void.
+    pub fn void(&mut self, command: u64) {
+        self.voids.insert(command);
     }
 
     /// The engine told this hash.
@@ -259,8 +266,13 @@ impl Ledger {
         }
         let Some(models) = &mut self.models else { return Vec::new() };
         let (mut made, mut fast) = (Vec::new(), Vec::new());
-        models.naive.apply(Seq(seq), time, command, &mut made);
-        models.fast.apply(Seq(seq), time, command, &mut fast);
+        if self.voids.contains(&seq) {
+            models.naive.apply_void(Seq(seq), time, command, &mut made);
+            models.fast.apply_void(Seq(seq), time, command, &mut fast);
+        } else {
+            models.naive.apply(Seq(seq), time, command, &mut made);
+            models.fast.apply(Seq(seq), time, command, &mut fast);
+        }
         if made != fast {
             let at = made.iter().zip(&fast).position(|(a, b)| a != b);
             let at = at.unwrap_or(made.len().min(fast.len()));

@@ -255,6 +255,11 @@ impl Observer for Observers {
                 let until = now.plus(*ns).plus(AFTER_FREEZE_NS);
                 self.faults.still.push((now, until, Some(agents.clone())));
             }
+            Happening::Voided { command } => {
+                if let Some(day) = self.day() {
+                    day.ledger.void(*command);
+                }
+            }
             Happening::Healing => {
                 self.healed = now;
                 self.days.iter_mut().for_each(DayWatch::heal);

@@ -123,6 +123,8 @@ features! {
     FreezeArchiver "freeze-archiver" 40,
     /// The last of several members has no library, and sends what he likes.
     NoLibrary "no-library" 60,
+    /// A command kills the exchange again and again, until two operators void it.
+    Poison "poison" 40,
 }
 
 /// A set of features.

@@ -3,6 +3,7 @@
 //! Each has a number that stays the same however many others are taken away.
 
 use super::{Feature, MS, Plan};
+use crate::guard::DEATHS_MAX;
 use crate::sim::Dice;
 
 /// One thing that happens.
@@ -42,6 +43,10 @@ pub enum What {
     },
     /// SIGTERM, then a start.
     Stop {
+        /// It dies inside this storage operation of the stop; 0 = it does not.
+        operation: u64,
+        /// The power goes with it.
+        power: bool,
         /// It is down for so long.
         down_ns: u64,
     },
@@ -75,6 +80,26 @@ pub enum What {
     FreezeArchiver {
         /// For so long.
         ns: u64,
+    },
+    /// A day is over, and while it is served still the exchange dies, or its disk fails.
+    FailWhenOver {
+        /// The disk.
+        disk: bool,
+        /// So long after the day's end.
+        wait_ns: u64,
+        /// It is down, or fails, for so long.
+        down_ns: u64,
+    },
+    /// The exchange dies as it applies a member's message, and so do the next starts.
+    Poison {
+        /// How often in all.
+        deaths: u32,
+        /// The operators see to it only when a start stands before the message.
+        halts: bool,
+        /// It dies behind the message's events, and not before them; some are archived.
+        behind: bool,
+        /// It is down for so long.
+        down_ns: u64,
     },
     /// A broker or a subscriber dies.
     CrashActor {
@@ -184,7 +209,10 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
         add(&mut dice, on, What::CrashInRecovery { operation, down_ns, power });
     }
     let down_ns = dice.magnitude(MS, 1_000 * MS);
-    add(&mut dice, has(Feature::Stop), What::Stop { down_ns });
+    let mut own = Dice::new(seed, "stop");
+    let operation = if own.percent(50) { own.between(1, 20) } else { 0 };
+    let power = own.percent(50) && has(Feature::PowerLoss);
+    add(&mut dice, has(Feature::Stop), What::Stop { operation, power, down_ns });
     for _ in 0..dice.between(1, 2) {
         let (operation, down_ns) = (dice.magnitude(1, 500), dice.magnitude(MS, 2_000 * MS));
         let operation = if dice.percent(30) { 0 } else { operation };
@@ -234,6 +262,13 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
     add(&mut dice, has(Feature::DiskError), What::DiskError { per_million, ns });
     let ns = dice.magnitude(100 * MS, 6_000 * MS);
     add(&mut dice, has(Feature::FreezeArchiver), What::FreezeArchiver { ns });
+    let (kind, down_ns) = (dice.below(3), dice.magnitude(MS, 1_000 * MS));
+    let deaths = if kind == 0 { 1 } else { DEATHS_MAX };
+    let (halts, behind) = (kind == 2, dice.percent(50));
+    add(&mut dice, has(Feature::Poison), What::Poison { deaths, halts, behind, down_ns });
+    let (wait_ns, down_ns) = (dice.magnitude(MS, 900 * MS), dice.magnitude(MS, 500 * MS));
+    let disk = dice.percent(30) && has(Feature::DiskError);
+    add(&mut dice, has(Feature::Roll), What::FailWhenOver { disk, wait_ns, down_ns });
     list.sort_by_key(|i| (i.at_ns, i.number));
     list
 }

@@ -8,6 +8,9 @@ use std::fmt::Write;
 /// 2025-01-02 09:30 UTC, a day without a change of clocks: a run begins then, or 3 s before.
 const START: u64 = 1_735_776_000_000_000_000 + 34_200_000_000_000;
 
+/// Who may void commands, and the bytes of their keys.
+const OPERATORS: [(&str, u8); 2] = [("ANNA", 0xA0), ("BERT", 0xB0)];
+
 pub(super) fn draw(seed: u64, features: Features) -> Plan {
     let mut dice = Dice::new(seed, "settings");
     let on = |feature| features.has(feature);
@@ -111,6 +114,10 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
         // An eighth of it at once is more than the least that the venue grants.
         Dice::new(plan.seed, "repair").magnitude(200_000, 10_000_000),
     );
+    for (operator, byte) in OPERATORS {
+        let key = hex(&[byte; 32]);
+        let _ = write!(text, "[[operator]]\nname = \"{operator}\"\nkey = \"{key}\"\n");
+    }
     for thread in &plan.threads {
         let names = thread.iter().map(|&i| format!("\"{}\"", AgentName::ALL[i].text()));
         let names: Vec<String> = names.collect();
@@ -133,7 +140,9 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
     for slot in 0..plan.brokers {
         // Poor ones run out of cash and shares; an overdraft of the rich is an odd size.
         let poor = dice.percent(50) && plan.has(Feature::Overdraft);
-        let (cash, shares) = if poor { ("50000.00", 2_000) } else { ("100000000.00", 1_000_000) };
+        // A few are sold out within a day, or one is left over.
+        let few = Dice::new(plan.seed ^ (slot as u64) << 32, "few").pick(&[2_000, 2_000, 40, 1]);
+        let (cash, shares) = if poor { ("50000.00", few) } else { ("100000000.00", 1_000_000) };
         let limits = match dice.percent(50) && plan.has(Feature::Overdraft) {
             true => {
                 let day = dice.pick(&[5_000, 20_000, 100_000]);

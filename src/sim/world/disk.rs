@@ -249,8 +249,13 @@ impl World<'_> {
         });
         let found: Vec<_> = places.iter().map(|place| place.left_behind(end(place.log))).collect();
         self.disk_seen = seen;
+        // From here on records may be written that the archive lacks.
+        let sealed = self.host.has_durably(&exchange.facts.day.join("sealed"));
         for what in found.into_iter().filter_map(Result::err) {
             self.violate("a start left a torn tail", what);
+        }
+        if sealed {
+            self.violate("a day that is served is sealed", "after a power cut".into());
         }
     }
 

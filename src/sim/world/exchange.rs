@@ -1,6 +1,7 @@
 //! The exchange's process: its threads, how they are stepped, how it starts and dies.
 
 use super::clock::ProcessClock;
+use super::poison::next_message;
 use super::{MS, World};
 use crate::agent::{Agent, HOUSEKEEPING_INTERVAL_NS};
 use crate::board::EngineStatus;
@@ -20,6 +21,9 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+
+/// Turns that the archiver has before a process dies behind what it wrote.
+const ARCHIVER_TURNS: u64 = 8;
 
 /// One configured thread.
 struct Thread {
@@ -100,6 +104,11 @@ impl Exchange {
         self.day.control()
     }
 
+    /// Last command that anybody else can read.
+    pub(super) fn committed(&self) -> Seq {
+        self.control().committed(LogIndex::Command).seq
+    }
+
     /// Where the engine stands.
     pub(super) fn status(&self) -> &EngineStatus {
         &self.status
@@ -148,7 +157,9 @@ impl World<'_> {
         if thread.frozen_until > now {
             return 0;
         }
-        let doom = &mut self.doom;
+        let (doom, poison, host) = (&mut self.doom, &self.poison, &self.host);
+        let (status, day, shown) = (&exchange.status, &exchange.day, self.shown);
+        let mut killer = None;
         let mut name = "";
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut work = 0;
@@ -160,7 +171,16 @@ impl World<'_> {
                     *steps -= 1;
                 }
                 name = agent.name();
+                // A death that no disk can note has no second one.
+                let deadly = poison.as_ref().filter(|_| name == "engine" && !host.is_troubled());
+                killer = deadly.and_then(|_| next_message(host, day, status, shown));
+                if killer.is_some() && deadly.is_some_and(|poison| !poison.behind) {
+                    return None;
+                }
                 work += agent.duty_cycle(own_now);
+                if killer.is_some() {
+                    return None;
+                }
             }
             if now >= thread.housekeeping_at {
                 thread.housekeeping_at = now + HOUSEKEEPING_INTERVAL_NS;
@@ -181,7 +201,11 @@ impl World<'_> {
             Ok(Some(work)) => return work,
             Ok(None) => {
                 self.counts.crashes += u64::from(!self.power_fails);
-                self.die(self.crash_down, Happening::Crashed);
+                if killer.is_some() && self.poison.is_some_and(|poison| poison.behind) {
+                    self.archive_on(own_now);
+                }
+                let down_ns = killer.map_or(self.crash_down, |killer| self.kill_by(killer));
+                self.die(down_ns, Happening::Crashed);
             }
             Err(payload) => match Death::of(payload) {
                 Death::Simulated => {
@@ -196,6 +220,26 @@ impl World<'_> {
             },
         }
         0
+    }
+
+    /// The archiver goes on for a while.
+    fn archive_on(&mut self, now: Nanos) {
+        let archiver = self.plan.threads.len() - 1;
+        let Some(exchange) = &mut self.exchange else { return };
+        let agents = &mut exchange.threads[archiver].agents;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            for agent in agents {
+                for step in 1..=ARCHIVER_TURNS {
+                    agent.duty_cycle(now.plus(step * 20 * MS));
+                }
+            }
+        }));
+        self.host.take_stall_ns();
+        if let Err(payload) = result
+            && let Death::Panic(text) = Death::of(payload)
+        {
+            self.violate("an agent panicked", format!("archiver: {text}"));
+        }
     }
 
     /// The process is dead: nothing of it reaches anything any more. It is down for a while.
@@ -250,7 +294,8 @@ impl World<'_> {
     pub(super) fn stop_exchange(&mut self, down_ns: u64, end: bool) {
         self.kill_shadow();
         let Some(exchange) = self.exchange.take() else { return };
-        self.host.crash_at(None);
+        let doomed = self.crash_stop.take();
+        self.host.crash_at(doomed.map(|(operation, _)| operation));
         self.host.crash_at_sync(None);
         // Stopped before it could die: it dies another time.
         if self.doom.take().is_some() {
@@ -258,6 +303,7 @@ impl World<'_> {
         }
         self.power_fails = false;
         let Exchange { threads, day, status, .. } = exchange;
+        let control = day.control().clone();
         let over = status.day_over().filter(|_| end).map(|_| status.state_hash().1);
         let result = catch_unwind(AssertUnwindSafe(move || {
             drop(threads);
@@ -267,10 +313,25 @@ impl World<'_> {
         self.counts.stops += 1;
         self.start_at = self.now + down_ns;
         self.mix(0x570B);
-        if let Err(payload) = result
-            && let Death::Panic(text) = Death::of(payload)
-        {
-            self.violate("an agent panicked", format!("while stopping: {text}"));
+        self.host.crash_at(None);
+        match result {
+            Ok(closed) => {
+                let works = !self.host.is_troubled() && control.archive_failed().is_none();
+                if works && !matches!(closed, Ok(true)) {
+                    self.violate("a stop did not archive everything", format!("{closed:?}"));
+                }
+            }
+            Err(payload) => match Death::of(payload) {
+                Death::Simulated => {
+                    self.power_fails = doomed.is_some_and(|(_, power)| power);
+                    self.counts.crashes_in_storage += u64::from(!self.power_fails);
+                    self.note(|_| "dies while it stops".into());
+                    return self.die(down_ns, Happening::Crashed);
+                }
+                Death::Panic(text) => {
+                    self.violate("an agent panicked", format!("while stopping: {text}"));
+                }
+            },
         }
         self.host.kill();
         self.tell(Happening::Stopped);
@@ -358,7 +419,9 @@ impl World<'_> {
             self.config = super::operator::config(self.plan, &self.host, letter);
         }
         self.memory_gone = false;
+        self.over_looks = 0;
         self.exchange = Some(exchange);
+        self.check_drill();
         self.mix(0x5EA7 ^ commands << 16);
         if let Some(damage) = self.damage.take() {
             self.host.mend(&damage);

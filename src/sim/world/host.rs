@@ -1,5 +1,6 @@
 //! The machine of the exchange: its storage, and what the world does to it.
 
+use crate::guard::Place;
 use crate::store::{
     DayView, Faults, HEADER_BYTES, LogIndex, MemoryStorage, ReadError, SimulatedCrash, Storage,
     StoreError, Tier,
@@ -195,9 +196,14 @@ impl Host {
             records.push((record.position, HEADER_BYTES + record.payload.len()));
         }
         let count = records.len() as u64;
-        let (position, bytes) = *records.get((choice >> 16).checked_rem(count)? as usize)?;
+        // Half of the time one of the last, a quarter of the time its last bytes.
+        let back = if choice >> 58 & 1 == 1 { count.min(16) } else { count };
+        let index = count - 1 - (choice >> 16).checked_rem(back)?;
+        let (position, bytes) = *records.get(index as usize)?;
         let name = format!("{}-{:010}.seg", log.name(), position / segment_bytes);
-        let offset = position % segment_bytes + (choice >> 8) % bytes as u64;
+        let within = (choice >> 8) % bytes as u64;
+        let within = if choice >> 56 & 3 == 3 { bytes as u64 - 1 - within % 8 } else { within };
+        let offset = position % segment_bytes + within;
         let mask = 1 << (choice & 7);
         let path =
             [hot, dir].map(|d| d.join(&name)).into_iter().find(|p| self.outside.exists(p))?;
@@ -238,6 +244,17 @@ impl Host {
     /// What the disk has of a file whatever happens.
     pub(super) fn look_durable(&self, path: &Path) -> Option<Vec<u8>> {
         self.outside.look_durable(path)
+    }
+
+    /// Where notes about a command lie that killed the exchange, and which log they speak of.
+    pub(super) fn guard_place(&self, dir: &Path) -> Option<Place> {
+        let log_id = self.view(dir).ok()?.log(LogIndex::Command).options().log_id;
+        Some(Place { storage: self.outside.clone(), dir: dir.into(), log_id })
+    }
+
+    /// True when a power cut leaves the file's name.
+    pub(super) fn has_durably(&self, path: &Path) -> bool {
+        self.outside.has_durably(path)
     }
 
     /// A day's logs as another process sees them.

@@ -1,5 +1,6 @@
 //! What a plan's incidents do to the world, and how they end.
 
+use super::poison::Poison;
 use super::{Ending, World};
 use crate::config::Durability;
 use crate::sim::plan::{Feature, Incident, What};
@@ -46,7 +47,10 @@ impl World<'_> {
                     self.die(down_ns, Happening::Crashed);
                 }
             }
-            What::Stop { down_ns } => self.stop_exchange(down_ns, false),
+            What::Stop { operation, power, down_ns } => {
+                self.crash_stop = (operation > 0).then_some((operation, power));
+                self.stop_exchange(down_ns, false);
+            }
             What::PowerLoss { operation, sync, down_ns } => {
                 self.power_fails = true;
                 if sync > 0 && self.exchange.is_some() {
@@ -83,6 +87,10 @@ impl World<'_> {
                     self.tell(Happening::ThreadFrozen { ns, agents });
                 }
             }
+            What::Poison { deaths, halts, behind, down_ns } => {
+                self.poison = Some(Poison { deaths, halts, behind, down_ns });
+            }
+            What::FailWhenOver { .. } => self.fail_when_over = Some(incident),
             What::CrashActor { actor, down_ns } => {
                 if let Some(life) = self.actors.get_mut(actor)
                     && life.up

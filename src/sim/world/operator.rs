@@ -1,13 +1,17 @@
 //! The operator: what a person does while the venue runs, and the healing at the end.
 
 use super::host::Host;
-use super::{MS, World};
+use super::{MS, OPERATOR, World};
 use crate::config::{Config, DayEnd};
 use crate::exchange::command::Mode;
 use crate::sim::Happening;
-use crate::sim::plan::{Plan, config_text};
+use crate::sim::plan::{Incident, Plan, What, config_text};
 use crate::store::LogIndex;
+use crate::types::*;
 use std::path::Path;
+
+/// A day is closed so long after its end was told to all, and everybody tells it within as long.
+const CLOSING_NS: u64 = 1_500 * MS;
 
 /// Clocks further apart than this refuse logins (5 s), less what a round may take.
 const CLOCK_OFF: u64 = 4_000 * MS;
@@ -34,7 +38,9 @@ pub(super) fn config(plan: &Plan, host: &Host, incarnation: u8) -> Config {
 impl World<'_> {
     /// Looks at the alarms.
     pub(super) fn operate(&mut self) {
+        self.fail_when_over();
         self.end_day_when_served();
+        self.check_closing();
         if self.shadow.is_some() && self.chance.percent(1) {
             self.note(|_| "the shadow dies".into());
             self.kill_shadow();
@@ -42,6 +48,7 @@ impl World<'_> {
         self.start_shadow();
         self.check_tiers();
         self.check_snapshots();
+        self.void_what_halts();
         let Some(exchange) = &self.exchange else { return };
         match exchange.status().mode() {
             Mode::Normal => {}
@@ -60,6 +67,42 @@ impl World<'_> {
         }
     }
 
+    /// What was to happen when a day is over.
+    fn fail_when_over(&mut self) {
+        let Some(incident) = self.fail_when_over else { return };
+        let What::FailWhenOver { disk, wait_ns, down_ns } = incident.what else { return };
+        let Some(exchange) = &self.exchange else { return };
+        let own_now = Nanos(self.now.wrapping_add_signed(exchange.offset_ns));
+        let ended = exchange.status().day_over();
+        if ended.is_none_or(|ended| own_now.since(ended) < wait_ns) {
+            return;
+        }
+        self.fail_when_over = None;
+        match disk {
+            true => self.strike(Incident {
+                what: What::DiskError { per_million: 1_000_000, ns: down_ns },
+                ..incident
+            }),
+            false => self.strike(Incident { what: What::Crash { down_ns }, ..incident }),
+        }
+    }
+
+    /// A day that is over is closed when everybody had time to tell so.
+    fn check_closing(&mut self) {
+        let Some(exchange) = &self.exchange else { return };
+        if exchange.status().day_over().is_none() {
+            self.over_looks = 0;
+        } else if !exchange.is_frozen(self.now) && !self.host.is_troubled() {
+            self.over_looks += 1;
+        }
+        let served_ns = self.over_looks * OPERATOR;
+        if served_ns > self.config.day.linger_ns + CLOSING_NS {
+            self.over_looks = 0;
+            let what = format!("it was served for {} ms", served_ns / MS);
+            self.violate("a day that is over is not closed", what);
+        }
+    }
+
     /// No more faults; whoever is down comes up.
     pub(super) fn heal(&mut self) {
         self.healing_since = Some(self.now);
@@ -73,6 +116,7 @@ impl World<'_> {
         }
         self.doom = None;
         self.crash_start = None;
+        (self.poison, self.fail_when_over, self.crash_stop) = (None, None, None);
         self.power_fails = false;
         self.put_off.clear();
         self.host.crash_at(None);

@@ -180,6 +180,11 @@ impl MemoryStorage {
         world.inode(number).ok().map(|inode| inode.durable().to_vec())
     }
 
+    /// True when the file's name is there whatever happens, perhaps as another file's.
+    pub fn has_durably(&self, path: &Path) -> bool {
+        self.lock().has_durably(&plain(path))
+    }
+
     /// Everything in a directory as it is, from outside: names and bytes, without directories.
     pub fn look_at_all(&self, dir: &Path) -> Vec<(OsString, Vec<u8>)> {
         let names = self.lock().names(&plain(dir)).unwrap_or_default();

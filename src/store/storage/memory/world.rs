@@ -262,6 +262,12 @@ impl World {
         self.inodes.get_mut(&number).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// True when a power cut leaves this name in its directory.
+    pub(super) fn has_durably(&self, path: &Path) -> bool {
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return false };
+        self.directories.get(dir).is_some_and(|directory| directory.durable.contains_key(name))
+    }
+
     pub(super) fn names(&self, dir: &Path) -> io::Result<Vec<OsString>> {
         Ok(self.directory(dir)?.entries.keys().cloned().collect())
     }
