@@ -36,8 +36,9 @@ impl World<'_> {
     /// One cycle of it; now and then it dies instead.
     pub(super) fn step_shadow(&mut self) -> u64 {
         let Some(shadow) = &mut self.shadow else { return 0 };
-        let now = Nanos(self.now);
+        let (now, before) = (Nanos(self.now), shadow.written());
         let result = catch_unwind(AssertUnwindSafe(|| shadow.duty_cycle(now)));
+        let written = Some(shadow.written()).filter(|written| *written > before);
         let fault =
             shadow.fault().map(|f| (matches!(f, ShadowError::Diverged { .. }), f.to_string()));
         match (result, fault) {
@@ -53,7 +54,12 @@ impl World<'_> {
                 self.note(|_| format!("the shadow gives up: {text}"));
                 self.kill_shadow();
             }
-            (Ok(done), None) => return done as u64,
+            (Ok(done), None) => {
+                if let Some(written) = written {
+                    self.check_snapshot_archived(written);
+                }
+                return done as u64;
+            }
         }
         0
     }

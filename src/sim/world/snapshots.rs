@@ -6,10 +6,15 @@
 
 use super::World;
 use super::host::Host;
+use crate::store::LogIndex;
+use crate::types::*;
 use std::path::{Path, PathBuf};
 
 /// So many are kept.
 const KEPT: usize = 3;
+
+/// Where the numbers of the last command and event covered stand (snapshot.md, Header).
+const COVERED_AT: [usize; 2] = [64, 112];
 
 /// What the snapshots' observer remembers.
 #[derive(Default)]
@@ -57,6 +62,24 @@ impl World<'_> {
         }
     }
 
+    /// A snapshot was written: the archive has all that it covers (snapshot.md).
+    pub(super) fn check_snapshot_archived(&mut self, command: Seq) {
+        let Some(exchange) = &self.exchange else { return };
+        let path = exchange.facts.day.join(format!("snapshot-{:020}", command.0));
+        let Some(file) = self.host.look(&path) else { return };
+        for (log, at) in LogIndex::ALL.into_iter().zip(COVERED_AT) {
+            let Some(word) = file.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
+                return;
+            };
+            let (covered, archived) =
+                (u64::from_le_bytes(*word), exchange.control().archived(log).seq);
+            if covered > archived.0 {
+                let what = format!("{} {covered}, archived {}", log.name(), archived.0);
+                return self.violate("a snapshot covers what is not archived", what);
+            }
+        }
+    }
+
     /// While the exchange serves.
     pub(super) fn check_snapshots(&mut self) {
         let Some(exchange) = &self.exchange else { return };
@@ -80,6 +103,8 @@ impl World<'_> {
         let path = day.join(format!("snapshot-{newest:020}"));
         if self.host.look(&path) != self.host.look_durable(&path) {
             self.violate("a snapshot is not on the disk", format!("{}", path.display()));
+        } else if !self.host.has_durably(&path) {
+            self.violate("a snapshot's name is not on the disk", format!("{}", path.display()));
         }
     }
 }
