@@ -10,11 +10,11 @@ use super::refusals::Refusals;
 use super::repairs::Repairs;
 use super::seen::{Believed, Concluded, Delivered, Mirrored};
 use super::session::SessionWatch;
-use super::upstream::{Challenges, Taken, Upstream};
+use super::upstream::{Challenges, PassedOver, Taken, Upstream};
 use super::window::Window;
 use super::{Faults, Sent};
 use crate::broker::SettledBy;
-use crate::exchange::command::{Command, MessageHead, Verdict};
+use crate::exchange::command::{Command, Logoff, MessageHead, Verdict};
 use crate::exchange::event::{Event, EventBody, NO_SESSION};
 use crate::exchange::genesis::Genesis;
 use crate::sim::{GATEWAY, GROUP_A, GROUP_B, REPAIR};
@@ -37,6 +37,8 @@ const JUMP: u64 = 60_000;
 const LOGIN_TIME_NS: u64 = 5_000 * MS;
 /// Of a login that was sequenced so long ago, the gateway knows.
 const LOGIN_KNOWN_NS: u64 = 200 * MS;
+/// A login or logoff that is repeated within so long is under way.
+const UNDER_WAY_NS: u64 = 100 * MS;
 /// Commands remembered whose reports left.
 const LIVE_MAX: usize = 4_096;
 
@@ -67,6 +69,11 @@ pub struct DayWatch {
     /// Client's time in each session's last login, and the time of that command.
     login_times: Vec<(Nanos, Nanos)>,
     windows: Vec<Window>,
+    /// By session: generation of the last login that was sequenced, and when it came; the last logoff.
+    logins: Vec<(u32, Nanos)>,
+    logoffs: Vec<Option<Logoff>>,
+    /// When the sessions were told that the day is over.
+    marked: Option<Nanos>,
     /// Both logs.
     pub ledger: Ledger,
     sessions: Vec<SessionWatch>,
@@ -152,6 +159,9 @@ impl DayWatch {
             bound: vec![None; scene.keys.len()],
             login_times: vec![(Nanos(0), Nanos(0)); scene.keys.len()],
             windows: scene.keys.iter().map(|_| Window::default()).collect(),
+            logins: vec![(0, Nanos(0)); scene.keys.len()],
+            logoffs: vec![None; scene.keys.len()],
+            marked: None,
             ledger: Ledger::default(),
             sessions: Vec::new(),
             feed: None,
@@ -382,10 +392,23 @@ impl DayWatch {
                 if let Err(what) = checked {
                     faults.add(rule, format!("command {seq}: {what}"));
                 }
+                let last =
+                    std::mem::replace(&mut self.logins[slot], (login.generation, login.received));
+                if last.0 == login.generation && self.is_under_way(last.1, login.received) {
+                    faults.add("a login was sequenced again", format!("command {seq}: {login:?}"));
+                }
+                if let Some(ended) = self.marked
+                    && ended.plus(LOGIN_KNOWN_NS) <= login.received
+                    && self.clocks_agree
+                    && !faults.excused(ended, ended.plus(LOGIN_KNOWN_NS))
+                {
+                    let what = format!("command {seq}: it ended at {}: {login:?}", ended.0);
+                    faults.add("a login after the end of the day", what);
+                }
                 let (last, since) = self.login_times[slot];
                 if login.login_time <= last
                     && since.plus(LOGIN_KNOWN_NS) <= login.received
-                    && !faults.excused(since, login.received)
+                    && !faults.excused(since, since.plus(LOGIN_KNOWN_NS))
                 {
                     let what = format!("command {seq}: the last is of {}: {login:?}", last.0);
                     faults.add("a login no later than the last", what);
@@ -405,6 +428,7 @@ impl DayWatch {
                 if bound == Some(m.generation) && !effective {
                     faults.add("a logoff with a wrong number", format!("command {seq}: {m:?}"));
                 }
+                self.judge_logoff(seq, m, faults);
             }
             Command::SessionDown(m) => {
                 let effective = made.iter().any(|e| matches!(e.body, EventBody::SessionEnded(_)));
@@ -428,8 +452,26 @@ impl DayWatch {
                     window.restart();
                 }
                 EventBody::SessionEnded(_) => *bound = None,
+                EventBody::SessionMark(m) if m.code == b'E' => self.marked = Some(time),
                 _ => {}
             }
+        }
+    }
+
+    /// What came at `first` need not show its effect yet, and the same life of the gateway knows of it.
+    fn is_under_way(&self, first: Nanos, at: Nanos) -> bool {
+        let near = at.since(first) < UNDER_WAY_NS;
+        near && self.clocks_agree && self.hours.up_since() <= first
+    }
+
+    /// Repeats of a logoff that is under way fill no log.
+    fn judge_logoff(&mut self, seq: u64, m: &Logoff, faults: &mut Faults) {
+        let Some(last) = self.logoffs.get_mut(m.session.0 as usize) else { return };
+        if let Some(last) = last.replace(*m)
+            && (last.generation, last.client_next) == (m.generation, m.client_next)
+            && self.is_under_way(last.received, m.received)
+        {
+            faults.add("a logoff was sequenced again", format!("command {seq}: {m:?}"));
         }
     }
 
@@ -453,7 +495,9 @@ impl DayWatch {
         }
     }
 
-    /// What N covers never came, came later, or came while too much did.
+    /// What N covers never came, came later, or came while too much did: more than a client may always
+    /// send, and more than there was room for in the second bucket of the rate or beside what was under
+    /// way.
     fn judge_passed_over(
         &mut self,
         seq: u64,
@@ -469,16 +513,41 @@ impl DayWatch {
                 continue;
             }
             let login = (head.session, head.generation);
-            let came = self.upstream.dropped(login, numbers, head.received, few);
+            let came = self.upstream.passed_over(login, numbers, head.received);
+            let Some(came @ PassedOver { number, at, .. }) = came else { continue };
             let session = self.sessions.get(head.session.0 as usize);
-            if let Some((number, at)) = came
-                && session.is_some_and(|s| number < s.said_applied(at) + JUMP)
+            let may_drop = !self.had_room(head.session, &came)
+                && (at == head.received || !self.upstream.sends_few(head.session, at, few));
+            if session.is_some_and(|s| number < s.said_applied(at) + JUMP)
+                && !may_drop
                 && !faults.excused(at, head.received)
             {
                 let what = format!("command {seq}: {number} came at {}: {head:?}", at.0);
                 faults.add("a message was dropped without cause", what);
             }
         }
+    }
+
+    /// Whether all of the datagram could be taken when it came. Call it before the message that told is
+    /// counted: of one burst a lower number is looked at first.
+    fn had_room(&self, slot: SessionSlot, came: &PassedOver) -> bool {
+        let slot = slot.0 as usize;
+        let (Some(tokens), Some(window), Some(session)) =
+            (self.tokens.get(slot), self.windows.get(slot), self.sessions.get(slot))
+        else {
+            return false;
+        };
+        let burst = self.bursts.iter().rev().find(|(at, _)| *at == came.at);
+        // More than one burst may bear the same time.
+        if came.at < tokens.last || burst.is_some_and(|(_, count)| *count > BURST) {
+            return false;
+        }
+        let (per_second, full) = (self.rate.0.max(1) as u128, 2 * self.rate.1.max(1) as u128);
+        let gained = 2 * per_second * came.at.since(tokens.last) as u128;
+        let flood = (tokens.flood + gained).min(full * 1_000_000_000);
+        let there =
+            tokens.at_once <= full && flood >= full.min(came.blocks as u128) * 1_000_000_000;
+        there && window.had_room(session.said_applied(came.at), came.blocks)
     }
 
     /// A client that does not wait is dropped before it is sequenced.

@@ -37,10 +37,23 @@ pub struct Taken {
     pub head: Head,
 }
 
+/// A message that came and was passed over.
+#[derive(Clone, Copy, Debug)]
+pub struct PassedOver {
+    /// Its client sequence.
+    pub number: u64,
+    /// When it came first.
+    pub at: Nanos,
+    /// Blocks of the datagram that it came in.
+    pub blocks: u64,
+}
+
 /// What came under one client sequence.
 struct Received {
     /// First time.
     at: Nanos,
+    /// Blocks of the datagram that it came in then.
+    blocks: u64,
     contents: Vec<Box<[u8]>>,
 }
 
@@ -156,19 +169,22 @@ impl Upstream {
         taken
     }
 
-    /// The first of these numbers that had come before `until`, and when, while the client sent few
-    /// enough that nothing of it may be dropped: at most `few` blocks within two seconds, under any login.
-    pub fn dropped(
+    /// The first of these numbers that had come by `until`.
+    pub fn passed_over(
         &self,
         (slot, generation): (SessionSlot, u32),
         numbers: std::ops::Range<u64>,
         until: Nanos,
-        few: u64,
-    ) -> Option<(u64, Nanos)> {
+    ) -> Option<PassedOver> {
         let binding = self.binding(slot, generation)?;
-        let mut came = binding.blocks.range(numbers).filter(|(_, received)| received.at < until);
-        let (&number, received) = came.next()?;
-        // The rate is the session's, whatever login it came under.
+        let mut came = binding.blocks.range(numbers).filter(|(_, received)| received.at <= until);
+        let (&number, &Received { at, blocks, .. }) = came.next()?;
+        Some(PassedOver { number, at, blocks })
+    }
+
+    /// Whether the client had sent few enough by then that nothing of it may be dropped: at most `few`
+    /// blocks within two seconds, under any login.
+    pub fn sends_few(&self, slot: SessionSlot, by: Nanos, few: u64) -> bool {
         let through = |at: Nanos| {
             let logins = self.bindings.values().filter(|b| b.slot == slot);
             let of = |b: &Binding| {
@@ -177,8 +193,8 @@ impl Upstream {
             };
             logins.map(of).sum::<u64>()
         };
-        let since = Nanos(received.at.0.saturating_sub(RECENT_NS));
-        (through(received.at) - through(since) <= few).then_some((number, received.at))
+        let since = Nanos(by.0.saturating_sub(RECENT_NS));
+        through(by) - through(since) <= few
     }
 
     /// When this login was last heard of, not later than `until`.
@@ -281,7 +297,8 @@ impl Binding {
         }
         for (i, block) in blocks.iter().enumerate() {
             let Some(number) = sequence.checked_add(i as u64) else { break };
-            let known = self.blocks.entry(number).or_insert(Received { at, contents: Vec::new() });
+            let came = Received { at, blocks: blocks.len() as u64, contents: Vec::new() };
+            let known = self.blocks.entry(number).or_insert(came);
             if !known.contents.iter().any(|k| **k == **block) {
                 known.contents.push((*block).into());
             }

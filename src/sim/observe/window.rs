@@ -17,12 +17,22 @@ pub struct Window {
     /// Applied-through and the time of the command that moved it there.
     applied: VecDeque<(Nanos, u64)>,
     through: u64,
+    /// Every message of this login since the last that could not be under way any more.
+    taken: VecDeque<u64>,
 }
 
 impl Window {
     /// A new login, or a new life of the exchange: what was under way is gone.
     pub fn restart(&mut self) {
         self.under_way.clear();
+        self.taken.clear();
+    }
+
+    /// Whether so many blocks more could be taken by who knew that everything through `applied` was
+    /// applied, and perhaps more. The gateway forgets messages in the order in which it took them.
+    pub fn had_room(&self, applied: u64, blocks: u64) -> bool {
+        let forgotten = self.taken.iter().take_while(|&&sequence| sequence <= applied).count();
+        (self.taken.len() - forgotten) as u64 + blocks <= UNCOMMITTED_MAX as u64
     }
 
     /// A command of time `time` moved applied-through to `applied`.
@@ -46,6 +56,10 @@ impl Window {
             self.under_way.pop_front();
         }
         self.under_way.push_back(sequence);
+        if self.taken.len() == 4 * UNCOMMITTED_MAX {
+            self.taken.pop_front();
+        }
+        self.taken.push_back(sequence);
         (self.under_way.len() > UNCOMMITTED_MAX).then_some(self.under_way.len())
     }
 }
@@ -65,6 +79,10 @@ mod tests {
         assert_eq!(window.message(Nanos(6), 1_026), Some(1_025));
         window.applied(Nanos(7), 1_026);
         assert_eq!(window.message(Nanos(7), 1_027), None);
+        assert!(!window.had_room(0, 1));
+        assert!(window.had_room(3, 0));
+        assert!(!window.had_room(3, 1));
+        assert!(window.had_room(4, 1));
         window.restart();
         assert_eq!(window.message(Nanos(7), 1_028), None);
     }
