@@ -57,6 +57,8 @@ pub struct Pace {
     last_dead: Option<Nanos>,
     /// A logoff was answered then; so many ends are still to come.
     ends: Option<(Nanos, u8)>,
+    /// A logoff took effect then; so many ends may still be told.
+    may_end: Option<(Nanos, u8)>,
     /// A logoff took effect then; K goes before its end.
     last_owed: Option<Nanos>,
     /// K goes with each end of a day.
@@ -73,6 +75,7 @@ impl Pace {
     pub fn unbound(&mut self, at: Nanos) {
         self.moves.clear();
         self.ends = None;
+        self.may_end = None;
         self.last_owed = None;
         for debt in &mut self.debts {
             debt.until = debt.until.min(at);
@@ -96,13 +99,23 @@ impl Pace {
         self.last_applied = None;
         self.last_dead = None;
         self.ends = None;
+        self.may_end = None;
         self.last_owed = None;
     }
 
     /// A logoff took effect: the end is told three times.
     pub fn log_off(&mut self, at: Nanos) {
         self.ends = Some((at, LOGOFF_ENDS));
+        self.may_end = self.ends;
         self.last_owed = Some(at);
+    }
+
+    /// An end leaves at `at`: false when a logoff was answered with as many already.
+    pub fn may_end(&mut self, at: Nanos) -> bool {
+        let Some((_, left)) = self.may_end.as_mut().filter(|m| m.0 <= at) else { return true };
+        let may = *left > 0;
+        *left = left.saturating_sub(1);
+        may
     }
 
     /// True when the end that leaves at `at` has no K before it.
@@ -198,5 +211,23 @@ impl Pace {
                 faults.at("K came too late", what, now);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logoff_has_three_ends() {
+        let mut pace = Pace::default();
+        assert!(pace.may_end(Nanos(1)), "nobody logged off");
+        pace.log_off(Nanos(5));
+        // One of a logoff before.
+        assert!(pace.may_end(Nanos(4)));
+        let told: Vec<bool> = (5..9).map(|at| pace.may_end(Nanos(at))).collect();
+        assert_eq!(told, [true, true, true, false]);
+        pace.unbound(Nanos(9));
+        assert!(pace.may_end(Nanos(10)));
     }
 }

@@ -131,7 +131,7 @@ impl Refusals {
             let fresh = !login.has_nonce(from);
             let (mut known, mut late) = (false, login.time().abs_diff(at.0) > CLOCK_NS);
             if let Some(session) = session {
-                known = session.is_again(from, nonce, at) || session.knows(from, nonce);
+                known = session.is_again(from, nonce, at) || session.knows(from, nonce, at);
                 let settled = Nanos(at.0.saturating_sub(KNOWN_NS));
                 late |= login.time() <= session.login_time(settled);
             }
@@ -151,8 +151,15 @@ impl Refusals {
             {
                 peer.owed.pop_front();
                 let failures = self.failures.get(to.ip()).into_iter().flatten();
-                let near = failures.filter(|failed| failed.0.abs_diff(since.0) <= 2 * SECOND);
-                let silenced = !always && near.count() >= FAILURES_MAX;
+                let failures: Vec<Nanos> = failures.copied().collect();
+                // Ten within a second, the last of them at most a second ago.
+                let silenced = !always
+                    && failures.windows(FAILURES_MAX).any(|ten| {
+                        let (first, last) = (ten[0], ten[FAILURES_MAX - 1]);
+                        last.since(first) <= SECOND + SLACK_NS
+                            && last <= since.plus(SLACK_NS)
+                            && since <= last.plus(SECOND + SLACK_NS)
+                    });
                 if !silenced && !faults.excused(since, since.plus(SLACK_NS)) {
                     let what = format!("{to}: L of {}", since.0);
                     faults.at("a login was not answered", what, now);
@@ -240,7 +247,15 @@ impl Refusals {
                         of.for_each(|s| s.told_dead(sent.at));
                         let last = peer.told_dead.replace(sent.at);
                         let often = last.is_some_and(|last| sent.at.since(last) < SECOND);
+                        let served = sessions.iter().find_map(|s| s.was_served(to, nonce));
+                        let asks = |since| {
+                            let mut own = peer.logins.iter();
+                            own.any(|l| l.client_nonce() == nonce && l.at >= since)
+                        };
                         match (dead, often) {
+                            _ if clocks_agree && served.is_some_and(|since| !asks(since)) => {
+                                Some("the end of the day told it, and its reports can be had")
+                            }
                             // Every login is refused so.
                             _ if over => None,
                             (false, _) => Some("it never was bound under this nonce"),

@@ -16,8 +16,10 @@ const PACKETS_MAX: u32 = 64;
 /// Bytes per second; each packet counts as the longest.
 const BYTES_PER_SECOND: u64 = 10_000_000;
 const PACKET_BYTES: u64 = 1_400;
-/// What may be had at once: 10 ms of it, and as much again for what waited for its turn.
-const BURST_BYTES: u64 = BYTES_PER_SECOND / 50;
+/// What may be had at once: 10 ms of it.
+const AT_ONCE_BYTES: u64 = BYTES_PER_SECOND / 100;
+/// As much leaves at once, and half of it again for what waited for its turn.
+const BURST_BYTES: u64 = AT_ONCE_BYTES * 3 / 2;
 /// An answer is whole within so long.
 const SLACK_NS: u64 = 60_000_000;
 /// So many requests within [`RECENT_NS`], whoever sent them, are never too many.
@@ -83,12 +85,12 @@ impl Replays {
         // Half of what may be had at once is there after that time.
         let spent: u64 = self.recent.iter().map(|recent| recent.1).sum();
         let alone = self.recent.is_empty();
-        let few = self.recent.len() < RECENT_MAX && spent + PACKET_BYTES <= BURST_BYTES / 4;
+        let few = self.recent.len() < RECENT_MAX && spent + PACKET_BYTES <= AT_ONCE_BYTES / 2;
         self.recent.push_back((at, cost));
         let there = last.is_some_and(|last| (1..=last).contains(&head.sequence));
         if there && few && (1..0xFFFF).contains(&head.count) {
             // All of it comes when it can be paid at once, else the first packet.
-            let all = spent + cost <= BURST_BYTES / 2;
+            let all = spent + cost <= AT_ONCE_BYTES;
             let packets = if all { packets.min(PACKETS_MAX as u64) } else { 1 };
             let asked = reports.min(head.count as u64);
             // Nothing else comes between: as many packets as may be, or all that was asked for.

@@ -345,6 +345,18 @@ impl SessionWatch {
             let what = format!("session {}: since the logoff", self.slot.0);
             faults.at("the end came before K", what, sent.at);
         }
+        let over = self.logins.last().is_some_and(|login| login.until <= sent.at);
+        if head.count == 0xFFFF && over && self.said.last().is_none_or(|said| said.0 != sent.at) {
+            // Of a logoff's ends the first alone has one.
+            if self.served && self.on_time {
+                let what = format!("session {}: report {} is next", self.slot.0, head.sequence);
+                faults.at("an end of the day came without K", what, sent.at);
+            }
+        }
+        if head.count == 0xFFFF && !self.pace.may_end(sent.at) && self.on_time {
+            let what = format!("session {}: report {} is next", self.slot.0, head.sequence);
+            faults.at("an end was told too often", what, sent.at);
+        }
         match head.count {
             0xFFFF => {
                 self.end_left = self.end_left.max(head.sequence);
@@ -546,9 +558,9 @@ impl SessionWatch {
         })
     }
 
-    /// Whether a login from `from` with this nonce took effect.
-    pub fn knows(&self, from: SocketAddrV4, nonce: &[u8]) -> bool {
-        let mut logins = self.logins.iter();
+    /// Whether a login from `from` with this nonce took effect, and was not over for long at `at`.
+    pub fn knows(&self, from: SocketAddrV4, nonce: &[u8], at: Nanos) -> bool {
+        let mut logins = self.logins.iter().filter(|l| at < l.until.plus(ANSWER_NS));
         logins.any(|l| l.address == from && l.event.client_nonce[..] == *nonce)
     }
 
@@ -665,9 +677,15 @@ impl SessionWatch {
             && let Some((head, _)) = bytes.get(..20).and_then(packet)
         {
             let login = self.bound(at).filter(|login| {
-                let settled = login.from.plus(ANSWER_NS) <= at && at.plus(ANSWER_NS) < login.until;
-                settled && login.address == from && login.opens(bytes)
+                login.from.plus(ANSWER_NS) <= at && at.plus(ANSWER_NS) < login.until
             });
+            // The end of the day leaves his reports to who was bound.
+            let last = self
+                .logins
+                .last()
+                .filter(|login| self.served && !login.dead && login.until.plus(ANSWER_NS) <= at);
+            let login = login.or(last);
+            let login = login.filter(|login| login.address == from && login.opens(bytes));
             let last = login.filter(|_| self.on_time).map(|_| self.highest);
             self.replays.asked(from, &head, at, last);
         }
@@ -697,6 +715,13 @@ impl SessionWatch {
         let over = |l: &&Login| l.until < Nanos(u64::MAX);
         let mut logins = self.logins.iter().filter(over);
         logins.any(|l| l.address == address && l.event.client_nonce[..] == *nonce)
+    }
+
+    /// When the end of the day ended the login from `address` with this nonce.
+    pub fn was_served(&self, address: SocketAddrV4, nonce: &[u8]) -> Option<Nanos> {
+        let last = self.logins.last().filter(|login| self.served && !login.dead)?;
+        let same = last.address == address && last.event.client_nonce[..] == *nonce;
+        same.then_some(last.until)
     }
 
     /// The client's time in its last login up to `at`, ns; 0 before the first.
