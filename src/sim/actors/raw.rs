@@ -13,7 +13,7 @@ use crate::broker::{NewOrder, TimeInForce};
 use crate::config::Config;
 use crate::net::{MemoryNetwork, MemoryPort, Port};
 use crate::sim::plan::Plan;
-use crate::sim::{Actor, Dice, GATEWAY, Tally, broker_host, user};
+use crate::sim::{Actor, Dice, GATEWAY, Tally, broker_host, hostile_host, user};
 use crate::types::*;
 use crate::wire::mold::{Header, PacketBuilder};
 use crate::wire::ouch::{Appendage, Cancel, Enter, INBOUND_BYTES_MAX, Inbound, Replace};
@@ -25,10 +25,14 @@ const MS: u64 = 1_000_000;
 const CHAT: u32 = 2_000;
 /// Of those, so many are asked for at once when it is over.
 const CHAT_REPORTS: u64 = 3_600;
+/// So many of the last reports are asked for elsewhere: a venue that started lately has few in memory.
+const DEPTHS: [u64; 3] = [300, 900, CHAT_REPORTS];
 /// More failing logins at once than a host may have in a second.
 const WRONG_LOGINS: usize = 14;
 /// Requests for all reports at once: the answers to them take more than one cycle of egress.
 const GREEDY_REQUESTS: usize = 6;
+/// Hosts from here on are those of strangers who have a member's token and key.
+const STRAY_HOSTS: usize = 100;
 /// So long nothing else is under way, or due: longer than the last of the early heartbeats.
 const ALONE_NS: u64 = 160 * MS;
 /// So long an answer is waited for.
@@ -66,10 +70,16 @@ pub struct RawClient {
     displaced: Option<(MemoryPort, Nanos)>,
     /// It asks once, for everything.
     greedy: bool,
+    /// The L that displaces it, a step later: its requests are being answered then.
+    held: Option<[u8; LOGIN_BYTES]>,
     /// The next thing is sent alone.
     alone: bool,
     /// Logs off then.
     leaves_at: Nanos,
+    /// Asks for reports then, having heard the end.
+    asks_at: Nanos,
+    /// While he sulks, somebody elsewhere says that he is him.
+    stray: Option<MemoryPort>,
     /// Highest report seen.
     reports: u64,
     /// Messages still to chat, once it has begun.
@@ -110,8 +120,11 @@ impl RawClient {
             last_block: Vec::new(),
             displaced: None,
             greedy: false,
+            held: None,
             alone: false,
             leaves_at: Nanos(u64::MAX),
+            asks_at: Nanos(u64::MAX),
+            stray: None,
             reports: 0,
             chat: 0,
             chat_at: Nanos(u64::MAX),
@@ -128,17 +141,24 @@ impl RawClient {
         let Some(mut port) = self.port.take() else { return 0 };
         let mut own = Vec::new();
         let (downstream, mut reports) = (self.downstream, self.reports);
+        let mut ended = false;
         let received = port.receive(|bytes, _| {
             // Own blocks only; of reports the numbers alone are his concern.
             if let Some(block) = bytes.get(22..).filter(|_| bytes[10..18] == [0; 8]) {
                 own.push(block.to_vec());
-            } else if let Some(head) = Header::read(bytes).filter(|h| h.session == downstream)
-                && head.count != u16::MAX
-            {
-                reports = reports.max((head.sequence + u64::from(head.count)).saturating_sub(1));
+            } else if let Some(head) = Header::read(bytes).filter(|h| h.session == downstream) {
+                ended |= head.count == u16::MAX;
+                let count = if head.count == u16::MAX { 0 } else { u64::from(head.count) };
+                reports = reports.max((head.sequence + count).saturating_sub(1));
             }
         });
         self.reports = reports;
+        if ended && self.asks_at == Nanos(u64::MAX) {
+            self.asks_at = now.plus(ANSWER_NS);
+            if self.dice.percent(50) {
+                self.next_login = self.next_login.max(self.asks_at.plus(MS));
+            }
+        }
         for block in own {
             if let (Some(h), Some(login)) = (Challenge::read(&block), &self.login) {
                 let login = Login { server_nonce: h.server_nonce, ..*login };
@@ -146,7 +166,7 @@ impl RawClient {
                 if let Some((old, until)) = &mut self.displaced {
                     *until = now.plus(15 * MS);
                     if self.greedy {
-                        let sequence = self.reports.saturating_sub(CHAT_REPORTS).max(1);
+                        let sequence = self.reports.saturating_sub(self.dice.pick(&DEPTHS)).max(1);
                         let head = Header { session: downstream, sequence, count: 0xFFFE };
                         for _ in 0..GREEDY_REQUESTS {
                             old.send(GATEWAY, |out| head.write(out));
@@ -161,7 +181,10 @@ impl RawClient {
                         false => login.signed(&self.key, GATEWAY.ip().octets(), GATEWAY.port()),
                         true => self.wrong_login(&login, times > 1),
                     };
-                    send(&mut port, SessionName::BLANK, 0, &[&signed]);
+                    match self.greedy && self.displaced.is_some() && !wrong {
+                        true => self.held = Some(signed),
+                        false => send(&mut port, SessionName::BLANK, 0, &[&signed]),
+                    }
                     self.signed = (!wrong).then_some(signed);
                 }
             } else if let Some(a) = Accepted::read(&block) {
@@ -233,16 +256,10 @@ impl RawClient {
             bytes.zip(&mut self.nonce).for_each(|(byte, place)| *place = *byte);
         }
         let login = Login {
-            version: VERSION,
             flags: self.dice.below(2) as u8,
-            user: self.user,
-            wanted: SessionName::BLANK,
-            next_report: 0,
             dead_time_ms: self.dice.pick(&[0, 1, 1_500]),
-            time: now,
             client_nonce: self.nonce,
-            server_nonce: [0; 16],
-            hmac: [0; 32],
+            ..self.blank_login(now)
         };
         self.login = Some(login);
         self.next_login = now.plus(200 * MS);
@@ -428,11 +445,14 @@ impl RawClient {
             }
             // Off and on again while he is still answered, and told the end.
             _ => {
-                let first = self.reports.saturating_sub(CHAT_REPORTS).max(1);
+                let first = self.reports.saturating_sub(self.dice.pick(&DEPTHS)).max(1);
                 for _ in 0..GREEDY_REQUESTS {
                     self.head(self.downstream, first, 0xFFFE);
                 }
-                self.leaves_at = now.plus(self.dice.magnitude(MS / 100, MS));
+                match self.dice.percent(50) {
+                    true => self.leave(now),
+                    false => self.leaves_at = now.plus(self.dice.magnitude(MS / 100, MS)),
+                }
             }
         }
     }
@@ -441,8 +461,61 @@ impl RawClient {
     fn leave(&mut self, now: Nanos) {
         self.leaves_at = Nanos(u64::MAX);
         if let Some(token) = self.token {
-            self.head(token, self.next, 0xFFFF);
+            // Some say it twice.
+            for _ in 0..self.dice.between(1, 2) {
+                self.head(token, self.next, 0xFFFF);
+            }
             self.next_login = now.plus(self.dice.below(5 * MS));
+        }
+    }
+
+    /// Asks for some reports, the last and any others, when the end was told: of a day's end all can be had.
+    fn ask_ended(&mut self) {
+        self.asks_at = Nanos(u64::MAX);
+        let last = self.reports.saturating_sub(39).max(1);
+        let any = self.dice.between(1, self.reports.max(1));
+        for first in [last, any] {
+            self.head(self.downstream, first, 40);
+        }
+    }
+
+    /// Somebody at a host that may not log in has his token, and his key.
+    fn pretend(&mut self, now: Nanos) {
+        let Some(session) = self.token else { return };
+        let address = SocketAddrV4::new(hostile_host(STRAY_HOSTS + self.slot), 5_000);
+        let mut port = match self.stray.take() {
+            Some(port) => port,
+            None => self.network.bind(address).expect("nobody else is at this host"),
+        };
+        let mut server_nonce = [0; 16];
+        port.receive(|bytes, _| {
+            let challenge = bytes.get(22..).and_then(Challenge::read);
+            server_nonce = challenge.map_or(server_nonce, |h| h.server_nonce);
+        });
+        if server_nonce != [0; 16] || self.dice.percent(10) {
+            let client_nonce = [self.dice.draw() as u8; 16];
+            let login = Login { client_nonce, server_nonce, ..self.blank_login(now) };
+            let signed = login.signed(&self.key, GATEWAY.ip().octets(), GATEWAY.port());
+            send(&mut port, SessionName::BLANK, 0, &[&signed]);
+        }
+        let sequence = self.next;
+        port.send(GATEWAY, |out| Header { session, sequence, count: 0 }.write(out));
+        port.flush();
+        self.stray = Some(port);
+    }
+
+    fn blank_login(&self, now: Nanos) -> Login {
+        Login {
+            version: VERSION,
+            flags: 0,
+            user: self.user,
+            wanted: SessionName::BLANK,
+            next_report: 0,
+            dead_time_ms: 0,
+            time: now,
+            client_nonce: [0; 16],
+            server_nonce: [0; 16],
+            hmac: [0; 32],
         }
     }
 
@@ -490,6 +563,9 @@ impl Actor for RawClient {
     }
 
     fn step(&mut self, now: Nanos) -> usize {
+        if let (Some(signed), Some(port)) = (self.held.take(), &mut self.port) {
+            send(port, SessionName::BLANK, 0, &[&signed]);
+        }
         let mut done = self.receive(now);
         if !self.quiet {
             if self.displaced.is_some() {
@@ -503,6 +579,10 @@ impl Actor for RawClient {
                 done += 1;
             }
             let sulks = now < self.sulks_until;
+            if now >= self.asks_at {
+                self.ask_ended();
+                done += 1;
+            }
             if now >= self.next_login && !sulks {
                 self.begin_login(now);
                 done += 1;
@@ -519,6 +599,9 @@ impl Actor for RawClient {
             } else if now >= self.next_send {
                 if sulks {
                     self.head(self.downstream, 1, 3);
+                    self.pretend(now);
+                } else {
+                    self.stray = None;
                 }
                 for _ in 0..self.dice.between(1, 4) * u64::from(!sulks) {
                     self.mischief();
@@ -546,17 +629,20 @@ impl Actor for RawClient {
             false if self.displaced.is_some() => Nanos(0),
             false if self.sulks_until > self.next_login => self.next_send,
             false if self.chat > 0 && self.token.is_some() && !self.alone => {
-                self.next_send.min(self.next_login).min(self.chat_at)
+                self.next_send.min(self.next_login).min(self.chat_at).min(self.asks_at)
             }
-            false => self.next_send.min(self.next_login).min(self.leaves_at),
+            false => self.next_send.min(self.next_login).min(self.leaves_at).min(self.asks_at),
         }
     }
 
     fn crash(&mut self) {
         self.port = None;
         self.displaced = None;
+        self.held = None;
+        self.stray = None;
         self.server_nonce = None;
         self.leaves_at = Nanos(u64::MAX);
+        self.asks_at = Nanos(u64::MAX);
         self.token = None;
     }
 
