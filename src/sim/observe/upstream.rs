@@ -18,6 +18,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 const WAITING_MAX: usize = 65_536;
 /// L that are kept.
 const LOGINS_MAX: usize = 4_096;
+/// First octets of the hosts that may log in.
+const ALLOWED: [u8; 2] = [10, 1];
 /// A nonce is made of the minute.
 const MINUTE_NS: u64 = 60_000_000_000;
 /// Whoever sends little sends little within this time.
@@ -213,6 +215,9 @@ impl Upstream {
         challenges: &Challenges,
     ) -> Result<(), String> {
         let from = SocketAddrV4::new(Ipv4Addr::from(login.ip), login.port);
+        if login.ip[..2] != ALLOWED {
+            return Err(format!("{from} may not log in: {login:?}"));
+        }
         let sent = self.logins.iter().rev().any(|(source, block)| {
             let Ok(block) = <&[u8; 104]>::try_from(&block[..]) else { return false };
             *source == from
