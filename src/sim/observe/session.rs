@@ -345,14 +345,6 @@ impl SessionWatch {
             let what = format!("session {}: since the logoff", self.slot.0);
             faults.at("the end came before K", what, sent.at);
         }
-        let over = self.logins.last().is_some_and(|login| login.until <= sent.at);
-        if head.count == 0xFFFF && over && self.said.last().is_none_or(|said| said.0 != sent.at) {
-            // Of a logoff's ends the first alone has one.
-            if self.served && self.on_time {
-                let what = format!("session {}: report {} is next", self.slot.0, head.sequence);
-                faults.at("an end of the day came without K", what, sent.at);
-            }
-        }
         if head.count == 0xFFFF && !self.pace.may_end(sent.at) && self.on_time {
             let what = format!("session {}: report {} is next", self.slot.0, head.sequence);
             faults.at("an end was told too often", what, sent.at);
@@ -437,6 +429,10 @@ impl SessionWatch {
         match block {
             [b'K', ..] if block.len() == 21 => {
                 let place = (u64_at(1), u64_at(9));
+                if block[17..] != [0, 0, 0, 1] {
+                    let what = format!("session {who}: epoch of one node is 1: {}", hex(block));
+                    faults.at("K says what the log does not", what, sent.at);
+                }
                 self.said.push((sent.at, place.0));
                 let before = self.pace.said(sent.at, place.0, who, faults);
                 while let Some(&(command, applied)) = self.alone.front()

@@ -124,7 +124,7 @@ features! {
     /// The last of several members has no library, and sends what he likes.
     NoLibrary "no-library" 60,
     /// A command kills the exchange again and again, until two operators void it.
-    Poison "poison" 40,
+    Poison "poison" 15,
 }
 
 /// A set of features.
