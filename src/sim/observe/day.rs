@@ -406,7 +406,8 @@ impl DayWatch {
                     faults.add("a login after the end of the day", what);
                 }
                 let (last, since) = self.login_times[slot];
-                if login.login_time <= last
+                if self.clocks_agree
+                    && login.login_time <= last
                     && since.plus(LOGIN_KNOWN_NS) <= login.received
                     && !faults.excused(since, since.plus(LOGIN_KNOWN_NS))
                 {

@@ -26,6 +26,8 @@ const WINDOW: u64 = 2_048;
 const JUMP_MAX: u64 = 65_536;
 /// Least time between two K, ns.
 const APPLIED_NS: u64 = 1_000_000;
+/// What had to wait for that leaves so much later at most.
+const SCAN_NS: u64 = 50_000;
 
 /// One login of the session.
 struct Login {
@@ -498,7 +500,7 @@ impl SessionWatch {
     ) {
         for (command, at, before) in std::mem::take(&mut self.answered) {
             let Some(left) = left_after(command).filter(|left| *left < at) else { continue };
-            if before.is_none_or(|before| before.plus(APPLIED_NS) <= left) {
+            if before.is_none_or(|before| before.plus(APPLIED_NS + SCAN_NS) <= left) {
                 let (who, late) = (self.slot.0, at.since(left) / 1_000);
                 let what = format!("session {who}: {late} us after what command {command} led to");
                 faults.at("K came in a later poll", what, at);
@@ -713,11 +715,12 @@ impl SessionWatch {
         logins.any(|l| l.address == address && l.event.client_nonce[..] == *nonce)
     }
 
-    /// When the end of the day ended the login from `address` with this nonce.
+    /// When the end of the day ended the login from `address` with this nonce, if that was the only one.
     pub fn was_served(&self, address: SocketAddrV4, nonce: &[u8]) -> Option<Nanos> {
         let last = self.logins.last().filter(|login| self.served && !login.dead)?;
-        let same = last.address == address && last.event.client_nonce[..] == *nonce;
-        same.then_some(last.until)
+        let same = |l: &&Login| l.address == address && l.event.client_nonce[..] == *nonce;
+        let only = same(&last) && self.logins.iter().filter(same).count() == 1;
+        only.then_some(last.until)
     }
 
     /// The client's time in its last login up to `at`, ns; 0 before the first.
