@@ -107,6 +107,8 @@ struct World<'p> {
     over_looks: u64,
     /// What happens when a day is over.
     fail_when_over: Option<Incident>,
+    /// What stands still when a day is about to end.
+    freeze_over_end: Option<Incident>,
     /// A member's message kills the exchange as soon as one is about to be applied.
     poison: Option<Poison>,
     /// What one that did has led to.
@@ -183,6 +185,7 @@ impl<'p> World<'p> {
             crash_start: None,
             crash_stop: None,
             fail_when_over: None,
+            freeze_over_end: None,
             over_looks: 0,
             poison: None,
             drill: None,

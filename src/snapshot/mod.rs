@@ -3,9 +3,9 @@
 //! Produces and consumes files `snapshot-<seq>` in the day's directory, through `store::Storage`:
 //! the exchange after a command, where that command and its last event stand in the logs, and the
 //! [`Trail`]: what egress, replayer and repair would otherwise have to read the whole event log for.
-//! Layout and rules: `snapshot.md`. [`start`] is what the venue does with them, [`crate::shadow`] who
-//! writes them. Must not know agents; whatever is in a file, the answer is a snapshot or a reason
-//! against it, never a panic.
+//! Layout and rules: `snapshot.md`. [`load`] and [`set_aside`] are what the venue does with them,
+//! [`crate::shadow`] who writes them. Must not know agents; whatever is in a file, the answer is a
+//! snapshot or a reason against it, never a panic.
 
 mod file;
 mod start;

@@ -31,19 +31,19 @@ pub fn probe(
     (seq, time): (u64, Nanos),
 ) -> Result<(), String> {
     let mut dice = Dice::new(naive.state_hash(), "probe");
-    let mut orders = Vec::new();
-    for locate in 1..=naive.genesis().symbols.len() as u16 {
-        for side in [Side::Buy, Side::Sell] {
-            orders.extend(naive.orders(Locate(locate), side));
-        }
-    }
     let mut pair = Pair { naive, fast, number: seq, time, made: Vec::new(), got: Vec::new() };
-    if dice.percent(5) {
-        pair.crowd(&mut dice)?;
-    }
     // A share of the probes is about sessions and halts more than about orders, and of one session.
     let sessions = pair.naive.genesis().sessions.len() as u64;
-    let focus = dice.percent(35).then(|| SessionSlot(dice.below(sessions) as u16));
+    let mut focus = dice.percent(35).then(|| SessionSlot(dice.below(sessions) as u16));
+    if dice.percent(5) {
+        focus = Some(pair.crowd(&mut dice)?);
+    }
+    let mut orders = Vec::new();
+    for locate in 1..=pair.naive.genesis().symbols.len() as u16 {
+        for side in [Side::Buy, Side::Sell] {
+            orders.extend(pair.naive.orders(Locate(locate), side));
+        }
+    }
     let snapshot_at = dice.below(2 * COMMANDS);
     for at in 0..COMMANDS {
         if at == snapshot_at {
@@ -130,13 +130,14 @@ impl Pair {
         Ok(())
     }
 
-    /// One or two sessions enter more than one command may cancel, and end, perhaps in a halt.
-    fn crowd(&mut self, dice: &mut Dice) -> Result<(), String> {
+    /// A few sessions enter more than one command may cancel, and end, perhaps in a halt; some are back
+    /// while their orders still wait to be cancelled. Returns one of them.
+    fn crowd(&mut self, dice: &mut Dice) -> Result<SessionSlot, String> {
         self.apply(&Command::Mode(Mode::Normal), false)?;
         self.apply(&Command::Phase(Phase::Open), false)?;
         let genesis = self.naive.genesis().clone();
         let first = dice.below(genesis.sessions.len() as u64);
-        let count = genesis.sessions.len().min(dice.between(1, 2) as usize);
+        let count = genesis.sessions.len().min(dice.between(1, 4) as usize);
         let slots = (0..count as u64).map(|at| (first + at) % genesis.sessions.len() as u64);
         let slots: Vec<SessionSlot> = slots.map(|slot| SessionSlot(slot as u16)).collect();
         // A share of them is one order each: the least that can wait.
@@ -147,7 +148,7 @@ impl Pair {
         let level_step = dice.pick(&[0, 0, 1, 64, 512, 1_024u32]);
         for &session in &slots {
             let generation = self.naive.session(session).map_or(0, |s| s.generation) + 1;
-            let later = Nanos(self.time.0 + 10_000_000_000);
+            let later = Nanos(self.time.0 + 5_000_000_000);
             let login = login(session, generation, CANCEL_ON_DISCONNECT, later, self.time);
             self.apply(&Command::Login(login), false)?;
             for at in 0..each {
@@ -199,8 +200,18 @@ impl Pair {
             for _ in 0..CONTINUES {
                 self.apply(&Command::Continue, false)?;
             }
+        } else {
+            for &session in &slots {
+                let generation = self.naive.session(session).map_or(0, |s| s.generation) + 1;
+                let later = Nanos(self.time.0 + 10_000_000_000);
+                let login = login(session, generation, 0, later, self.time);
+                self.apply(&Command::Login(login), false)?;
+            }
+            if dice.percent(30) {
+                self.apply(&Command::Phase(Phase::Closed), false)?;
+            }
         }
-        Ok(())
+        Ok(dice.pick(&slots))
     }
 }
 

@@ -81,6 +81,13 @@ pub enum What {
         /// For so long.
         ns: u64,
     },
+    /// One thread stands still over a day's end.
+    FreezeOverEnd {
+        /// Number of the thread, modulo their count.
+        thread: usize,
+        /// For so long, from shortly before the end.
+        ns: u64,
+    },
     /// A day is over, and while it is served still the exchange dies, or its disk fails.
     FailWhenOver {
         /// The disk.
@@ -269,6 +276,9 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
     let (wait_ns, down_ns) = (dice.magnitude(MS, 900 * MS), dice.magnitude(MS, 500 * MS));
     let disk = dice.percent(30) && has(Feature::DiskError);
     add(&mut dice, has(Feature::Roll), What::FailWhenOver { disk, wait_ns, down_ns });
+    let (thread, ns) = (dice.below(64) as usize, dice.magnitude(100 * MS, 5_000 * MS));
+    let on = has(Feature::Roll) && has(Feature::FreezeThread);
+    add(&mut dice, on, What::FreezeOverEnd { thread, ns });
     list.sort_by_key(|i| (i.at_ns, i.number));
     list
 }

@@ -91,6 +91,7 @@ impl World<'_> {
                 self.poison = Some(Poison { deaths, halts, behind, down_ns });
             }
             What::FailWhenOver { .. } => self.fail_when_over = Some(incident),
+            What::FreezeOverEnd { .. } => self.freeze_over_end = Some(incident),
             What::CrashActor { actor, down_ns } => {
                 if let Some(life) = self.actors.get_mut(actor)
                     && life.up

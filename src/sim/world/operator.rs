@@ -38,6 +38,7 @@ pub(super) fn config(plan: &Plan, host: &Host, incarnation: u8) -> Config {
 impl World<'_> {
     /// Looks at the alarms.
     pub(super) fn operate(&mut self) {
+        self.freeze_over_end();
         self.fail_when_over();
         self.end_day_when_served();
         self.check_closing();
@@ -64,6 +65,19 @@ impl World<'_> {
                 format!("the operator restarts it: archive failed {failed}, clock off {off}")
             });
             self.stop_exchange(20 * MS, false);
+        }
+    }
+
+    /// Before the next look the day ends: a thread stands still from here on.
+    fn freeze_over_end(&mut self) {
+        let Some(incident) = self.freeze_over_end else { return };
+        let What::FreezeOverEnd { thread, ns } = incident.what else { return };
+        let Some(exchange) = &self.exchange else { return };
+        let own_now = Nanos(self.now.wrapping_add_signed(exchange.offset_ns));
+        let near = |ends| own_now < ends && ends <= own_now.plus(OPERATOR);
+        if exchange.facts.ends.is_some_and(near) {
+            self.freeze_over_end = None;
+            self.strike(Incident { what: What::FreezeThread { thread, ns }, ..incident });
         }
     }
 
@@ -116,7 +130,8 @@ impl World<'_> {
         }
         self.doom = None;
         self.crash_start = None;
-        (self.poison, self.fail_when_over, self.crash_stop) = (None, None, None);
+        (self.poison, self.crash_stop) = (None, None);
+        (self.fail_when_over, self.freeze_over_end) = (None, None);
         self.power_fails = false;
         self.put_off.clear();
         self.host.crash_at(None);
