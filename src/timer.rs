@@ -166,7 +166,7 @@ impl Timer {
         let Some(marks) = &self.marks else { return 0 };
         // What is on its way is the mode that the next one follows: a halt that is not applied yet must
         // not be passed by the end of what came before it. The ring loses none.
-        if self.status.modes() != self.modes_pushed {
+        if self.status.modes() < self.modes_pushed {
             return 0;
         }
         let [commands, events] = LogIndex::ALL.map(|log| marks.backlog(log).percent());

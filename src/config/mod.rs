@@ -333,8 +333,9 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Segments of each log kept in the hot tier.
     pub hot_segments_max: usize,
-    /// Recent reports of each session that egress keeps in memory; the file does not say it.
-    pub reports_kept: usize,
+    /// Recent reports of each session that egress keeps in memory; the file does not say it. `None` = as
+    /// many as the gateway finds right.
+    pub reports_kept: Option<usize>,
     /// Orders per day that `config check` sizes for.
     pub orders_per_day: u64,
     /// Gateway.

@@ -108,7 +108,7 @@ fn read_root(path: &Path, table: Table, faults: &mut Faults) -> Option<Config> {
         capacities: capacity.tables,
         segment_bytes: capacity.segment_bytes,
         hot_segments_max: capacity.hot_segments_max,
-        reports_kept: crate::gateway::REPORTS_KEPT,
+        reports_kept: None,
         orders_per_day: capacity.orders_per_day,
         gateway: gateway?,
         feed: feed?,

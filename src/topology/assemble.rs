@@ -416,7 +416,7 @@ fn gateway_config(
     };
     let mut out = gateway::GatewayConfig::new(config.gateway.public, key, genesis.midnight);
     out.epoch = TERM;
-    out.reports_kept = config.reports_kept;
+    out.reports_kept = config.reports_kept.unwrap_or(out.reports_kept);
     out.accounts = genesis.accounts.iter().map(|a| a.name).collect();
     for (i, spec) in genesis.sessions.iter().enumerate() {
         let name = genesis.downstream_name(SessionSlot(i as u16)).unwrap_or_default();

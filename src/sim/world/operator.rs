@@ -30,7 +30,7 @@ pub(super) fn config(plan: &Plan, host: &Host, incarnation: u8) -> Config {
     let mut config = Config::parse(Path::new("/sim/rialto.toml"), &text)
         .unwrap_or_else(|error| panic!("the world's configuration: {error}"));
     config.segment_bytes = plan.segment_bytes;
-    config.reports_kept = plan.reports_kept;
+    config.reports_kept = Some(plan.reports_kept);
     config.data = host.data();
     config
 }
