@@ -35,7 +35,8 @@ counters! {
 pub const TICK_NS: u64 = 100_000_000;
 /// Time between two looks at the sessions: a fiftieth of the shortest dead time.
 const SCAN_NS: u64 = 20_000_000;
-/// A command whose effect does not show after this long is pushed again.
+/// A command whose effect does not show after this long is pushed again; of Mode and Continue the next one
+/// waits for the last, however long.
 const RETRY_NS: u64 = 200_000_000;
 /// The timer did not run or nobody read the network for so long: suspended process, stopped machine,
 /// full command ring. A fifth of the shortest dead time, which is the longest pause of a client: that

@@ -123,7 +123,7 @@ features! {
     FreezeArchiver "freeze-archiver" 40,
     /// The last of several members has no library, and sends what he likes.
     NoLibrary "no-library" 60,
-    /// A command kills the exchange again and again, until two operators void it.
+    /// A member's message kills the exchange, once or until two operators void it.
     Poison "poison" 15,
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// So many are kept.
 const KEPT: usize = 3;
 
-/// Where the numbers of the last command and event covered stand (snapshot.md, Header).
+/// Where the numbers of the last command and event covered stand (snapshot.md, File).
 const COVERED_AT: [usize; 2] = [64, 112];
 
 /// What the snapshots' observer remembers.
