@@ -365,7 +365,9 @@ impl Port for MemoryPort {
     fn receive(&mut self, mut on_datagram: impl FnMut(&[u8], SocketAddrV4)) -> usize {
         {
             let state = &mut *self.place.network.lock();
-            if let Some(endpoint) = state.endpoints.get_mut(&self.place.number) {
+            if let Some(endpoint) = state.endpoints.get_mut(&self.place.number)
+                && !endpoint.waiting.is_empty()
+            {
                 let count = endpoint.waiting.len().min(BURST);
                 self.incoming.extend(endpoint.waiting.drain(..count));
                 if let Some(flight) = state.flight.as_deref_mut() {

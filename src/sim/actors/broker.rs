@@ -52,8 +52,8 @@ pub struct BrokerActor {
     packet_mac: bool,
     hoards: bool,
     journal: Journal,
-    desk: Option<Desk>,
-    rival: Option<(Desk, Nanos)>,
+    desk: Option<Box<Desk>>,
+    rival: Option<(Box<Desk>, Nanos)>,
     lives: u64,
     quiet: bool,
     stepped: Nanos,
@@ -103,7 +103,7 @@ impl BrokerActor {
         }
     }
 
-    fn open(&mut self, rival: bool) -> Desk {
+    fn open(&mut self, rival: bool) -> Box<Desk> {
         self.lives += 1;
         let stored = self.plan.has(Feature::StoredReport) && !rival && self.dice.percent(60);
         let journal = match (stored, self.journal.name) {
@@ -128,15 +128,15 @@ impl BrokerActor {
         let address = SocketAddrV4::new(broker_host(self.slot), port);
         let port = self.network.bind(address).expect("each life has a port of its own");
         let broker = Broker::new(config, port).expect("settings that are allowed");
-        Desk { broker, journal, login_at: Nanos(0), events: Vec::new() }
+        Box::new(Desk { broker, journal, login_at: Nanos(0), events: Vec::new() })
     }
 
     /// One process polls and handles what it is told.
-    fn run(&mut self, mut desk: Desk, now: Nanos) -> (Desk, usize) {
+    fn run(&mut self, desk: &mut Desk, now: Nanos) -> usize {
         let mut events = std::mem::take(&mut desk.events);
         let mut done = desk.broker.poll(now, |event| events.push(event));
         for event in events.drain(..) {
-            self.on_event(&mut desk, &event, now);
+            self.on_event(desk, &event, now);
         }
         desk.events = events;
         if desk.broker.state() == State::Stopped && now >= desk.login_at {
@@ -144,7 +144,7 @@ impl BrokerActor {
             desk.login_at = now.plus(500 * MS);
             done += 1;
         }
-        (desk, done)
+        done
     }
 
     fn on_event(&mut self, desk: &mut Desk, event: &BrokerEvent, now: Nanos) {
@@ -295,17 +295,15 @@ impl Actor for BrokerActor {
             return 0;
         }
         let mut done = 0;
-        if let Some((rival, until)) = self.rival.take() {
-            let (rival, worked) = self.run(rival, now);
-            done += worked;
+        if let Some((mut rival, until)) = self.rival.take() {
+            done += self.run(&mut rival, now);
             if now < until && !self.quiet {
                 self.rival = Some((rival, until));
             }
         }
-        let Some(desk) = self.desk.take() else { return done };
-        let (desk, worked) = self.run(desk, now);
+        let Some(mut desk) = self.desk.take() else { return done };
+        done += self.run(&mut desk, now);
         self.desk = Some(desk);
-        done += worked;
         if self.quiet {
             self.believe();
         } else if now >= self.next_trade {

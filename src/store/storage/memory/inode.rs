@@ -25,6 +25,8 @@ pub(super) struct Inode {
     pub(super) token: Arc<()>,
     region: Region,
     mappings: Vec<Weak<Region>>,
+    /// What everybody who only reads maps: mapping anew costs three system calls.
+    view: Option<Arc<Region>>,
     /// What the disk has for sure; zeros behind it, up to `durable_len`.
     durable: Vec<u8>,
     durable_len: u64,
@@ -46,6 +48,7 @@ impl Inode {
             token: Arc::new(()),
             region: Region::new(PAGE_BYTES)?,
             mappings: Vec::new(),
+            view: None,
             durable: Vec::new(),
             durable_len: 0,
             truncated: false,
@@ -60,8 +63,9 @@ impl Inode {
         if bytes <= self.region.len() {
             return Ok(());
         }
+        let viewed = self.view.take().is_some_and(|view| Arc::strong_count(&view) > 1);
         assert!(
-            self.mappings.iter().all(|m| m.strong_count() == 0),
+            !viewed && self.mappings.iter().all(|m| m.strong_count() == 0),
             "not simulated: a mapped file grows"
         );
         let region = Region::new(bytes.max(2 * self.region.len()))?;
@@ -128,14 +132,23 @@ impl Inode {
         Ok(())
     }
 
-    pub(super) fn map(&mut self, bytes: usize, writable: bool) -> io::Result<Arc<Region>> {
+    /// A mapping of at least `bytes`, to read; stores into it are a fault.
+    pub(super) fn view(&mut self, bytes: usize) -> io::Result<Arc<Region>> {
         self.reserve(bytes as u64)?;
-        let region = self.region.alias()?;
-        if !writable {
-            region.protect()?;
+        if let Some(view) = &self.view {
+            return Ok(Arc::clone(view));
         }
-        self.stored_into |= writable;
-        let region = Arc::new(region);
+        let view = Arc::new(self.region.alias()?);
+        view.protect()?;
+        self.view = Some(Arc::clone(&view));
+        Ok(view)
+    }
+
+    /// A mapping of at least `bytes` that may be stored into, of its own.
+    pub(super) fn map(&mut self, bytes: usize) -> io::Result<Arc<Region>> {
+        self.reserve(bytes as u64)?;
+        self.stored_into = true;
+        let region = Arc::new(self.region.alias()?);
         self.mappings.retain(|m| m.strong_count() > 0);
         self.mappings.push(Arc::downgrade(&region));
         Ok(region)
@@ -194,6 +207,7 @@ impl Inode {
         self.durable = bytes;
         (self.truncated, self.stored_into, self.locked) = (false, false, None);
         self.mappings.clear();
+        self.view = None;
         Ok(())
     }
 

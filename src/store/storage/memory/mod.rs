@@ -549,8 +549,14 @@ impl StorageFile for MemoryFile {
         }
         let (mut world, number) = (self.enter()?, self.number()?);
         let inode = world.inode(number)?;
-        let (region, token) = (inode.map(bytes, writable)?, Arc::clone(&inode.token));
-        world.keep_mapping(self.pid, &region);
+        let token = Arc::clone(&inode.token);
+        let region = match writable {
+            true => inode.map(bytes)?,
+            false => inode.view(bytes)?,
+        };
+        if writable {
+            world.keep_mapping(self.pid, &region);
+        }
         let base = region.base();
         // SAFETY: whole pages, at least `bytes` of them, that stay mapped as long as the region, which
         // the mapping owns; a detached region keeps its address.
