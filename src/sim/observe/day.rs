@@ -8,6 +8,7 @@ use super::hours::Hours;
 use super::ledger::Ledger;
 use super::refusals::Refusals;
 use super::repairs::Repairs;
+use super::scene::Scene;
 use super::seen::{Believed, Concluded, Delivered, Mirrored};
 use super::session::SessionWatch;
 use super::upstream::{Challenges, PassedOver, Taken, Upstream};
@@ -123,26 +124,6 @@ pub struct Estate {
     name: AccountName,
     cash: u64,
     shares: Vec<(Locate, u64)>,
-}
-
-/// What a day's watch must know beforehand.
-pub struct Scene {
-    /// Level disk.
-    pub disk: bool,
-    /// Login keys by slot.
-    pub keys: Vec<[u8; 32]>,
-    /// Messages per second and burst.
-    pub rate: (u32, u32),
-    /// No clock is ever stepped.
-    pub clocks_agree: bool,
-    /// The market opens then; 0 = at once.
-    pub open_at: Nanos,
-    /// It closes then; 0 = with the day.
-    pub close_at: Nanos,
-    /// A day ends by itself so long after its first command, ns.
-    pub length_ns: Option<u64>,
-    /// Bytes per second that a client may have repaired.
-    pub repair_rate: u64,
 }
 
 impl DayWatch {

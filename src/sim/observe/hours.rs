@@ -5,7 +5,7 @@
 //! Must not know sessions.
 
 use super::Faults;
-use super::day::Scene;
+use super::scene::Scene;
 use crate::exchange::command::{Command, Mode, Phase};
 use crate::types::*;
 

@@ -16,7 +16,7 @@
 //! | `refusals`, `replays`, `repairs` | H, J, reports and messages sent again: who asked, how often, how much, who got none |
 //! | `window` | more under way than the gateway may take |
 //! | `day` | verdicts against the rate, ticks, phases, dead times; brokers' and subscribers' own word |
-//! | `stream`, `bytes`, `seen` | contents under numbers; the wire; what actors wrote down |
+//! | `stream`, `bytes`, `seen`, `scene` | contents under numbers; the wire; what actors wrote down; what was configured |
 
 mod bytes;
 mod day;
@@ -30,6 +30,7 @@ mod refusals;
 mod repairs;
 mod replays;
 mod rhythm;
+mod scene;
 pub mod seen;
 mod session;
 mod stream;
@@ -43,7 +44,8 @@ use super::{
 };
 use crate::config::{Config, DayEnd, Durability, Schedule};
 use crate::types::*;
-use day::{DayWatch, Scene};
+use day::DayWatch;
+use scene::Scene;
 use std::net::SocketAddrV4;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use upstream::Challenges;

@@ -73,10 +73,8 @@ pub struct SessionWatch {
     highest: u64,
     /// Addresses and nonces of logins that others displaced.
     displaced: Vec<(SocketAddrV4, [u8; 16])>,
-    /// The end of the day ended its binding.
-    served: bool,
     ended: bool,
-    /// When it did.
+    /// When the end of the day ended its binding.
     served_since: Option<Nanos>,
     ends: Ends,
     /// Highest next report that an end carried.
@@ -121,7 +119,6 @@ impl SessionWatch {
             replays: Replays::default(),
             highest: 0,
             displaced: Vec::new(),
-            served: false,
             ended: false,
             served_since: None,
             ends: Ends::default(),
@@ -214,7 +211,6 @@ impl SessionWatch {
                 self.replays.unbound();
                 self.alone.clear();
                 if m.by == EndedBy::EndOfDay as u8 {
-                    self.served = true;
                     self.served_since = Some(time);
                     self.pace.end_day();
                 }
@@ -661,7 +657,7 @@ impl SessionWatch {
         self.ends.restart();
         self.alone.clear();
         self.answered.clear();
-        if self.served {
+        if self.served_since.is_some() {
             self.pace.owe(Owed::End, now);
         } else if self.bound(now).is_some() {
             self.pace.owe(Owed::Heartbeat, now);
@@ -678,10 +674,9 @@ impl SessionWatch {
                 login.from.plus(ANSWER_NS) <= at && at.plus(ANSWER_NS) < login.until
             });
             // The end of the day leaves his reports to who was bound.
-            let last = self
-                .logins
-                .last()
-                .filter(|login| self.served && !login.dead && login.until.plus(ANSWER_NS) <= at);
+            let last = self.logins.last().filter(|login| {
+                self.served_since.is_some() && !login.dead && login.until.plus(ANSWER_NS) <= at
+            });
             let login = login.or(last);
             let login = login.filter(|login| login.address == from && login.opens(bytes));
             let last = login.filter(|_| self.on_time).map(|_| self.highest);
@@ -701,7 +696,7 @@ impl SessionWatch {
 
     /// The day was closed: whom its end unbound was told so behind the last report, however late.
     pub fn close(&self, faults: &mut Faults) {
-        if self.served && self.end_left <= self.reports.told() {
+        if self.served_since.is_some() && self.end_left <= self.reports.told() {
             let (who, last) = (self.slot.0, self.reports.told());
             let what = format!("session {who}: no end behind report {last}");
             faults.add("a day was closed before its end was told", what);
@@ -717,7 +712,7 @@ impl SessionWatch {
 
     /// When the end of the day ended the login from `address` with this nonce, if that was the only one.
     pub fn was_served(&self, address: SocketAddrV4, nonce: &[u8]) -> Option<Nanos> {
-        let last = self.logins.last().filter(|login| self.served && !login.dead)?;
+        let last = self.logins.last().filter(|login| self.served_since.is_some() && !login.dead)?;
         let same = |l: &&Login| l.address == address && l.event.client_nonce[..] == *nonce;
         let only = same(&last) && self.logins.iter().filter(same).count() == 1;
         only.then_some(last.until)

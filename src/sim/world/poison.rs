@@ -85,7 +85,6 @@ impl World<'_> {
             }
         }
         self.counts.poisoned += 1;
-        self.snapshots.damaged = true;
         poison.down_ns
     }
 
