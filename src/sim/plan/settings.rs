@@ -5,8 +5,14 @@ use crate::config::{AgentName, Durability};
 use crate::sim::{Dice, GATEWAY, GATEWAY_KEY, GROUP_A, GROUP_B, REPAIR, key, user};
 use std::fmt::Write;
 
-/// 2025-01-02 09:30 UTC, a day without a change of clocks: a run begins then, or 3 s before.
-const START: u64 = 1_735_776_000_000_000_000 + 34_200_000_000_000;
+/// 2025-01-02 00:00 UTC. A run is on this day or one of the next, up to 2029-01-01: a leap day, and years
+/// that end, among them.
+const FIRST_DAY: u64 = 1_735_776_000_000_000_000;
+const DAYS: u64 = 1_460;
+const DAY_NS: u64 = 86_400_000_000_000;
+
+/// A run begins so long after midnight, 09:30, or 3 s before.
+const START: u64 = 34_200_000_000_000;
 
 /// Who may void commands, and the bytes of their keys.
 const OPERATORS: [(&str, u8); 2] = [("ANNA", 0xA0), ("BERT", 0xB0)];
@@ -25,6 +31,7 @@ pub(super) fn draw(seed: u64, features: Features) -> Plan {
     let rate = if burst { (slow, slow / 4) } else { (fast, fast) };
     // A minute ends while everybody logs in and trades.
     let late = Dice::new(seed, "start").percent(50);
+    let day = FIRST_DAY + Dice::new(seed, "calendar").between(0, DAYS) * DAY_NS;
     Plan {
         seed,
         reduction: Reduction::default(),
@@ -42,7 +49,7 @@ pub(super) fn draw(seed: u64, features: Features) -> Plan {
         reports_kept: Dice::new(seed, "reports").pick(&[512, 4_096]),
         rate: (rate.0 as u32, rate.1 as u32),
         orders: dice.between(1_000, 1_500),
-        start: START - if late { 3_000 * MS } else { 0 },
+        start: day + START - if late { 3_000 * MS } else { 0 },
         run_ns: dice.between(6_000, 15_000) * MS,
         idle_ns: dice.between(MS / 4, MS),
         threads: threads(&mut dice, on(Feature::SpreadThreads)),
@@ -88,7 +95,7 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
         // Two seconds after the start.
         (false, true) => {
             let (open, sooner) =
-                if plan.start == START { ("09:30:02", 0) } else { ("09:29:59", 3) };
+                if plan.start % DAY_NS == START { ("09:30:02", 0) } else { ("09:29:59", 3) };
             let mut dice = Dice::new(plan.seed, "close");
             let second = dice.between(6, 14) - sooner;
             let close =
