@@ -37,6 +37,10 @@ pub fn probe(
     let mut focus = dice.percent(35).then(|| SessionSlot(dice.below(sessions) as u16));
     if dice.percent(5) {
         focus = Some(pair.crowd(&mut dice)?);
+        if dice.percent(30) {
+            // Once more: what the first has left behind.
+            focus = Some(pair.crowd(&mut dice)?);
+        }
     }
     let mut orders = Vec::new();
     for locate in 1..=pair.naive.genesis().symbols.len() as u16 {
@@ -135,6 +139,9 @@ impl Pair {
     fn crowd(&mut self, dice: &mut Dice) -> Result<SessionSlot, String> {
         self.apply(&Command::Mode(Mode::Normal), false)?;
         self.apply(&Command::Phase(Phase::Open), false)?;
+        while self.naive.continue_wanted() {
+            self.apply(&Command::Continue, false)?;
+        }
         let genesis = self.naive.genesis().clone();
         let first = dice.below(genesis.sessions.len() as u64);
         let count = genesis.sessions.len().min(dice.between(1, 4) as usize);
@@ -145,7 +152,9 @@ impl Pair {
         let each = if dice.percent(20) { 1 } else { each };
         // Far apart, references and prices fall out of the windows and pages that most stand in.
         let urn_step = dice.pick(&[1, 64, 256, 8_192u32]);
-        let level_step = dice.pick(&[0, 0, 1, 64, 512, 1_024u32]);
+        let level_step = dice.pick(&[0, 0, 1, 64, 512, 1_024, 1_536u32]);
+        // A share of them trades, and stands anywhere: near prices may take pages that far ones may not.
+        let mixed = dice.percent(30);
         for &session in &slots {
             let generation = self.naive.session(session).map_or(0, |s| s.generation) + 1;
             let later = Nanos(self.time.0 + 5_000_000_000);
@@ -156,6 +165,8 @@ impl Pair {
                 let spec = &genesis.symbols[at as usize % genesis.symbols.len()];
                 let band = (spec.price_max.0 - spec.price_min.0) / spec.tick + 1;
                 let level = (at as u32).wrapping_mul(level_step);
+                let anywhere = mixed && dice.percent(30);
+                let level = if anywhere { dice.below(u64::from(band)) as u32 } else { level };
                 let head = MessageHead {
                     session,
                     verdict: Verdict::Ok as u8,
@@ -172,7 +183,7 @@ impl Pair {
                     account: Alpha::BLANK,
                     min_quantity: Quantity(0),
                     cl_ord_id: Alpha::BLANK,
-                    side: b'B',
+                    side: if mixed && dice.percent(30) { b'S' } else { b'B' },
                     tif: b'0',
                     display: b'Y',
                     capacity: b'P',
@@ -378,8 +389,21 @@ fn at_the_edge(
     session: SessionSlot,
     body: MessageBody,
 ) -> MessageBody {
-    let MessageBody::Enter(m) = body else { return body };
     let genesis = naive.genesis();
+    if let MessageBody::Replace(m) = body {
+        // Of a chain as many shares as an order may have, or one more; no more than were executed.
+        let quantity = dice.pick(&[m.quantity.0, m.quantity.0, 999_999, 1_000_000, 0]);
+        return MessageBody::Replace(Replace { quantity: Quantity(quantity), ..m });
+    }
+    let MessageBody::Enter(m) = body else { return body };
+    if dice.percent(8) {
+        return MessageBody::Enter(fill_or_kill(dice, naive, m));
+    }
+    if dice.percent(3) {
+        let most = u64::from(Price::MAX.0);
+        let price = dice.pick(&[most, most + 1, u64::from(Price::MARKET.0) - 1]);
+        return MessageBody::Enter(Enter { price, ..m });
+    }
     let slot = genesis.sessions[session.0 as usize].default_account;
     let symbol = genesis.symbols.iter().position(|s| s.symbol == m.symbol);
     let (Some(symbol), Some(account)) = (symbol, naive.account(slot)) else { return body };
@@ -417,4 +441,34 @@ fn at_the_edge(
     let lots = edge / spec.lot as u64 + dice.below(2);
     let quantity = (lots * spec.lot as u64).clamp(1, 1_000_000) as u32;
     MessageBody::Enter(Enter { quantity: Quantity(quantity), ..m })
+}
+
+/// All or nothing of some shares that rest on the other side, or of a lot more, as far as the last of them
+/// or anywhere.
+fn fill_or_kill(dice: &mut Dice, naive: &Naive, m: Enter) -> Enter {
+    let specs = &naive.genesis().symbols;
+    let at = dice.below(specs.len() as u64) as usize;
+    let spec = &specs[at];
+    let (side, other) = dice.pick(&[(b'B', Side::Sell), (b'S', Side::Buy)]);
+    let orders = naive.orders(Locate(at as u16 + 1), other);
+    if orders.is_empty() {
+        return m;
+    }
+    let last = dice.below(orders.len() as u64) as usize;
+    let shares: u64 = orders[..=last].iter().map(|order| u64::from(order.open.0)).sum();
+    let quantity = shares + u64::from(spec.lot) * dice.below(2);
+    let levels = (spec.price_max.0 - spec.price_min.0) / spec.tick + 1;
+    let anywhere = spec.price_min.0 + dice.below(u64::from(levels)) as u32 * spec.tick;
+    let price = if dice.percent(30) { anywhere } else { orders[last].price.0 };
+    let quantity = Quantity(quantity.min(999_999) as u32);
+    Enter {
+        symbol: spec.symbol,
+        side,
+        quantity,
+        min_quantity: quantity,
+        flags: m.flags | FLAG_MIN_QUANTITY,
+        price: u64::from(price),
+        tif: b'3',
+        ..m
+    }
 }

@@ -134,7 +134,7 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
         let lot = dice.pick(&[1, 1, 1, 10, 100]);
         let tick = dice.pick(&["0.01", "0.01", "0.05", "0.0001"]);
         // Near enough, the end of the band is where a market order stops.
-        let price_max = dice.pick(&["200.00", "200.00", "10.40"]);
+        let price_max = dice.pick(&["200.00", "200.00", "10.40", "3000.00"]);
         // A protection price off the tick is a limit as it stands.
         let mut own = Dice::new(plan.seed ^ (symbol as u64) << 32, "protection");
         let protection = own.pick(&["1.00", "1.00", "0.0333", "0.0007"]);
