@@ -312,7 +312,8 @@ impl DayWatch {
 
     fn read_commands(&mut self, view: &DayView, challenges: &Challenges, faults: &mut Faults) {
         let mut ledger = std::mem::take(&mut self.ledger);
-        ledger.read_commands(view, faults, |seq, kept, command, made, faults| {
+        ledger.read_commands(view, faults, |seq, kept, command, (made, wanted), faults| {
+            self.hours.judge_wanted(seq, command, wanted, faults);
             self.on_command(seq, kept.time, command, made, challenges, faults);
         });
         self.ledger = ledger;

@@ -48,6 +48,8 @@ pub struct Hours {
     said: [Option<(u64, Command<'static>)>; 3],
     /// When EndOfDay was sequenced.
     over: Option<Nanos>,
+    /// Since the last mode there were always orders to cancel.
+    cancels_wait: bool,
 }
 
 impl Hours {
@@ -67,6 +69,7 @@ impl Hours {
             closed: false,
             said: [const { None }; 3],
             over: None,
+            cancels_wait: false,
         }
     }
 
@@ -133,9 +136,16 @@ impl Hours {
                     faults.add("the market closed too early", what);
                 }
             }
-            Command::Mode(Mode::Normal) => {
-                if matches!(self.said[MODE], Some((_, Command::Mode(Mode::Halt)))) {
+            Command::Mode(mode) => {
+                let before = match &self.said[MODE] {
+                    Some((_, Command::Mode(mode))) => *mode,
+                    _ => Mode::Normal,
+                };
+                if before == Mode::Halt && *mode == Mode::Normal {
                     faults.add("a halt ended in trading", format!("command {seq}"));
+                }
+                if before == *mode {
+                    faults.add("a mode is said again", format!("command {seq}: {mode:?}"));
                 }
             }
             Command::EndOfDay => {
@@ -145,6 +155,21 @@ impl Hours {
             _ => {}
         }
         self.judge_again(seq, command, faults);
+    }
+
+    /// What a halt held up is cancelled before anything trades again. `wanted`: after this command a
+    /// mass cancel goes on.
+    pub fn judge_wanted(
+        &mut self,
+        seq: u64,
+        command: &Command<'_>,
+        wanted: bool,
+        faults: &mut Faults,
+    ) {
+        if self.cancels_wait && matches!(command, Command::Mode(Mode::Normal)) {
+            faults.add("trading goes on before the cancels", format!("command {seq}"));
+        }
+        self.cancels_wait = wanted && (self.cancels_wait || matches!(command, Command::Mode(_)));
     }
 
     fn judge_tick(&mut self, seq: u64, time: Nanos, faults: &mut Faults) {
@@ -257,6 +282,13 @@ mod tests {
         let modes = [Mode::Halt, Mode::CancelOnly, Mode::Normal].map(|m| (1, 1, Command::Mode(m)));
         assert_eq!(broken(&mut hours(None), &modes), [""; 0]);
         assert_eq!(broken(&mut hours(None), &[modes[0], modes[2]]).len(), 1);
+        assert_eq!(broken(&mut hours(None), &[modes[0], modes[0]]).len(), 1);
+        let (mut waiting, mut faults) = (hours(None), Faults::default());
+        let wanted = [(modes[1], true), (Command::Continue, false), (modes[2], true)];
+        for (command, wanted) in wanted.iter().chain(&wanted[2..]) {
+            waiting.judge_wanted(1, command, *wanted, &mut faults);
+        }
+        assert_eq!(faults.found.len(), 1, "the first was seen to its end");
         let ends = |ms| [(1, 0, Command::Continue), (2, ms, Command::EndOfDay)];
         assert_eq!(broken(&mut hours(Some(3)), &ends(3_050)), [""; 0]);
         for ms in [2_999, 3_101] {

@@ -80,12 +80,12 @@ impl Models {
 
 impl Ledger {
     /// Reads what is new in the command log and hands each command with the events that the naive
-    /// model makes of it to `on_command`.
+    /// model makes of it, and whether it wants Continue then, to `on_command`.
     pub fn read_commands(
         &mut self,
         view: &DayView,
         faults: &mut Faults,
-        mut on_command: impl FnMut(u64, &Kept, &Command<'_>, &[Event], &mut Faults),
+        mut on_command: impl FnMut(u64, &Kept, &Command<'_>, (&[Event], bool), &mut Faults),
     ) {
         let fresh = self.read(view, LogIndex::Command, faults);
         for seq in fresh {
@@ -98,7 +98,8 @@ impl Ledger {
                 continue;
             };
             let made = self.apply(seq, kept.time, &command, faults);
-            on_command(seq, &kept, &command, &made, faults);
+            let wanted = self.naive().is_some_and(Naive::continue_wanted);
+            on_command(seq, &kept, &command, (&made, wanted), faults);
             self.expected.extend(made.into_iter().map(|event| (kept.time, event)));
         }
     }

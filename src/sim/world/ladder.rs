@@ -17,6 +17,9 @@ const LOOK_NS: u64 = 5 * MS;
 const NORMAL: std::ops::RangeInclusive<u64> = 0..=51;
 const CANCEL_ONLY: std::ops::RangeInclusive<u64> = 33..=91;
 const HALT: std::ops::RangeInclusive<u64> = 73..=FULL;
+/// A mode is left for the one below when the backlog has been so small since it began (percent), give or take four.
+const LEAVES: [(Mode, Mode, u64); 2] =
+    [(Mode::CancelOnly, Mode::Normal, 38), (Mode::Halt, Mode::CancelOnly, 78)];
 /// Beyond that the logs may have no room for the command that changes the mode.
 const FULL: u64 = 96;
 /// A mode follows within so long.
@@ -32,6 +35,8 @@ pub(super) struct Ladder {
     look_at: u64,
     /// The mode, and since when.
     mode: Option<(Mode, u64)>,
+    /// The smallest backlog since then, percent.
+    least: u64,
     /// Since when the mode is not what it should be.
     since: Option<u64>,
     /// The last command in the log a while after that.
@@ -41,14 +46,25 @@ pub(super) struct Ladder {
 impl World<'_> {
     /// Looks at marks and mode.
     pub(super) fn check_ladder(&mut self) {
+        let mode = self.exchange.as_ref().map(|exchange| exchange.status().mode());
+        let before = self.ladder.mode.map(|before| before.0);
+        let percent = self.exchange.as_ref().map_or(0, |exchange| self.backlog(exchange));
+        let least = self.ladder.least;
+        if mode != before {
+            self.ladder.mode = mode.map(|mode| (mode, self.now));
+            self.ladder.least = u64::MAX;
+        }
+        self.ladder.least = self.ladder.least.min(percent);
+        for (left, begun, most) in LEAVES {
+            if before == Some(left) && mode == Some(begun) && least > most {
+                let what = format!("{left:?} ends, {least} percent were not archived or more");
+                self.violate("the mode changed too early", what);
+            }
+        }
         if self.now < self.ladder.look_at {
             return;
         }
         self.ladder.look_at = self.now + LOOK_NS;
-        let mode = self.exchange.as_ref().map(|exchange| exchange.status().mode());
-        if mode != self.ladder.mode.map(|before| before.0) {
-            self.ladder.mode = mode.map(|mode| (mode, self.now));
-        }
         let wrong = self.exchange.as_ref().and_then(|exchange| self.wrong_mode(exchange));
         let (Some(what), Some(exchange)) = (wrong, &self.exchange) else {
             (self.ladder.since, self.ladder.said) = (None, None);
@@ -79,14 +95,7 @@ impl World<'_> {
         if !judged {
             return None;
         }
-        // The segment in which the archive stands is held whole.
-        let hot_bytes = self.plan.segment_bytes * (self.plan.hot_segments_max as u64 - 1);
-        let behind = LogIndex::ALL.map(|log| {
-            let control = exchange.control();
-            let written = control.written(log).position;
-            written.saturating_sub(control.archived(log).position) * 100 / hot_bytes
-        });
-        let percent = behind[0].max(behind[1]);
+        let percent = self.backlog(exchange);
         let mode = status.mode();
         let right = match mode {
             Mode::Normal => NORMAL,
@@ -95,5 +104,17 @@ impl World<'_> {
         };
         let wrong = percent <= FULL && !right.contains(&percent);
         wrong.then(|| format!("{mode:?} with {percent} percent not archived"))
+    }
+
+    /// What is not archived, percent of the hot tier.
+    fn backlog(&self, exchange: &Exchange) -> u64 {
+        // The segment in which the archive stands is held whole.
+        let hot_bytes = self.plan.segment_bytes * (self.plan.hot_segments_max as u64 - 1);
+        let behind = LogIndex::ALL.map(|log| {
+            let control = exchange.control();
+            let written = control.written(log).position;
+            written.saturating_sub(control.archived(log).position) * 100 / hot_bytes
+        });
+        behind[0].max(behind[1])
     }
 }

@@ -17,6 +17,8 @@ use std::path::PathBuf;
 
 /// Halted, it is restarted at the operator's next look.
 const HALTED_NS: u64 = 100 * MS;
+/// The operators see to it so much later at most.
+const HALT_NS_MAX: u64 = 1_500 * MS;
 
 /// A message that will kill the exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +39,8 @@ pub(super) struct Drill {
     command: Seq,
     /// The next start has to stand before it.
     halts: bool,
+    /// Last command of the log when one does, and when the operators see to it.
+    stands: (Seq, u64),
 }
 
 /// A command that is about to be applied, and its checksum.
@@ -79,7 +83,7 @@ impl World<'_> {
             let voided = !poison.halts && self.sign(&place);
             let halts = poison.deaths >= DEATHS_MAX && !voided;
             self.note(|_| format!("command {} kills it: {poison:?}", command.0));
-            self.drill = Some(Drill { day, command, halts });
+            self.drill = Some(Drill { day, command, halts, stands: (Seq(0), 0) });
             if poison.deaths >= DEATHS_MAX {
                 self.tell(Happening::Voided { command: command.0 });
             }
@@ -101,6 +105,7 @@ impl World<'_> {
         let Some(exchange) = &self.exchange else { return };
         let facts = &exchange.facts;
         let (day, halted) = (facts.day.clone(), facts.halted.as_ref().map(|crash| crash.command));
+        let written = exchange.control().written(LogIndex::Command).seq;
         let drill = self.drill.take().filter(|drill| drill.day == day);
         let wanted = drill.as_ref().filter(|drill| drill.halts).map(|drill| drill.command);
         let noted = self.host.look(&crash::path(&day)).is_some();
@@ -111,9 +116,11 @@ impl World<'_> {
             self.violate("a crash file outlived its command", format!("{}", day.display()));
         }
         if halted.is_some() {
-            self.drill = drill;
+            let wait_ns = self.chance.magnitude(MS, HALT_NS_MAX);
+            let stands = (written, self.now + wait_ns);
+            self.drill = drill.map(|drill| Drill { stands, ..drill });
             self.counts.stood_before += 1;
-            self.tell(Happening::Stalled { ns: HALTED_NS });
+            self.tell(Happening::Stalled { ns: wait_ns + HALTED_NS });
         }
     }
 
@@ -122,6 +129,15 @@ impl World<'_> {
         let Some(drill) = &self.drill else { return };
         let Some(exchange) = &self.exchange else { return };
         if !drill.halts || exchange.facts.halted.is_none() {
+            return;
+        }
+        let (last, until) = drill.stands;
+        let written = exchange.control().written(LogIndex::Command).seq;
+        if written != last {
+            let what = format!("command {}, it stands since {}", written.0, last.0);
+            return self.violate("something was sequenced in a halt", what);
+        }
+        if self.now < until {
             return;
         }
         let Some(place) = self.host.guard_place(&drill.day) else { return };
