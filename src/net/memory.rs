@@ -171,6 +171,13 @@ impl MemoryNetwork {
         }
     }
 
+    /// Datagrams that wait at this address to be received.
+    pub fn waiting(&self, address: SocketAddrV4) -> usize {
+        let state = self.lock();
+        let there = state.endpoints.values().filter(|endpoint| endpoint.address == address);
+        there.map(|endpoint| endpoint.waiting.len()).sum()
+    }
+
     /// Gives what passed since the last call for an empty one.
     pub fn swap_taps(&self, taps: &mut Taps) {
         match self.lock().flight.as_deref_mut() {

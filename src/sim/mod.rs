@@ -174,6 +174,11 @@ pub enum Happening {
         /// Names of its agents.
         agents: Vec<&'static str>,
     },
+    /// Until now datagrams waited at the gateway, and nobody took one.
+    Unread {
+        /// From then on.
+        since: Nanos,
+    },
     /// Two operators void this command, which killed the exchange: it is never applied.
     Voided {
         /// Its number.

@@ -18,7 +18,8 @@ mod snapshots;
 use super::outcome::{Counts, Outcome};
 use super::plan::{Incident, MS, Plan, Reduction, What};
 use super::{
-    Actor, Cast, Dice, EXCHANGE, Evidence, Happening, Observer, Stage, Tally, Tap, Violation, When,
+    Actor, Cast, Dice, EXCHANGE, Evidence, GATEWAY, Happening, Observer, Stage, Tally, Tap,
+    Violation, When,
 };
 use crate::config::Config;
 use crate::net::{MemoryNetwork, Taps};
@@ -144,6 +145,8 @@ struct World<'p> {
     snapshots: SnapshotsSeen,
     order: Vec<u16>,
     taps: Taps,
+    /// Since when datagrams wait at the gateway and nobody takes one.
+    unread_since: Option<u64>,
 }
 
 /// Runs a plan to its end, or to its first violation. With `history` what happened is told line by
@@ -214,6 +217,7 @@ impl<'p> World<'p> {
             snapshots: SnapshotsSeen::default(),
             order: Vec::new(),
             taps: Taps::default(),
+            unread_since: None,
         }
     }
 
@@ -227,6 +231,7 @@ impl<'p> World<'p> {
             let arrives = self.network.advance(self.now);
             let work = self.round();
             self.check_ladder();
+            self.check_reading();
             if self.now >= self.checkpoint_at {
                 self.checkpoint_at = self.now + CHECKPOINT;
                 self.check_confirmed();
@@ -497,9 +502,25 @@ impl<'p> World<'p> {
             return;
         }
         let (observer, now) = (&mut self.observer, Nanos(self.now));
+        let mut read = false;
         self.taps.each(|sent, local, peer, bytes| {
+            read |= !sent && local == GATEWAY;
             observer.on_datagram(&Tap { sent, local, peer, bytes, archived }, now);
         });
+        if let Some(since) = self.unread_since.filter(|_| read) {
+            self.unread_since = None;
+            let since = Nanos(since);
+            self.observer.on(&Happening::Unread { since }, now);
+        }
+    }
+
+    /// Notes when what waits at the gateway is taken again.
+    fn check_reading(&mut self) {
+        if self.exchange.is_none() {
+            self.unread_since = None;
+        } else if self.unread_since.is_none() && self.network.waiting(GATEWAY) > 0 {
+            self.unread_since = Some(self.now);
+        }
     }
 
     fn violate(&mut self, rule: &'static str, what: String) {

@@ -87,11 +87,24 @@ pub struct RawClient {
     chat_at: Nanos,
     /// Sends nothing but requests until then.
     sulks_until: Nanos,
+    /// And what else, again and again.
+    mood: Mood,
     lives: u64,
     next_send: Nanos,
     next_login: Nanos,
     quiet: bool,
     tally: Tally,
+}
+
+/// How he sulks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    /// He asks for reports, which is no sign of life.
+    Silent,
+    /// He sends the L of his login as well.
+    Insists,
+    /// He sends what is nothing under his token.
+    Murmurs,
 }
 
 impl RawClient {
@@ -129,6 +142,7 @@ impl RawClient {
             chat: 0,
             chat_at: Nanos(u64::MAX),
             sulks_until: Nanos(0),
+            mood: Mood::Silent,
             lives: 0,
             next_send: Nanos(0),
             next_login: Nanos(0),
@@ -225,7 +239,13 @@ impl RawClient {
             0 => login.version = VERSION + 1,
             1 => login.flags |= 4,
             2 => key[0] ^= 1,
-            3 => login.time = login.time.plus(6_000 * MS),
+            3 if self.dice.percent(50) => {
+                login.time = login.time.plus(self.dice.between(5_200, 6_000) * MS);
+            }
+            3 => {
+                let off_ns = self.dice.between(5_001, 6_000) * MS;
+                login.time = Nanos(login.time.0.saturating_sub(off_ns));
+            }
             4 => login.time = self.accepted,
             5 => login.time = Nanos(self.accepted.0.saturating_sub(self.dice.below(MS))),
             _ => login.user = user(self.dice.below(self.sessions as u64) as usize),
@@ -436,7 +456,11 @@ impl RawClient {
             1 => self.head(token, beyond, 0xFFFF),
             2 => self.head(token, self.next + 1, 0),
             3 => self.put(token, before, &[&block]),
-            4 => self.put(token, self.next + 70_000, &[&block]),
+            4 => {
+                // As far as he may go, or one too far, or more.
+                let jump = 65_536 + self.dice.pick(&[0, 0, 1, 4_464]);
+                self.put(token, self.next + jump, &[&block]);
+            }
             // As if A had been lost.
             5 | 6 => {
                 if let (Some(port), Some(signed)) = (&mut self.port, &self.signed) {
@@ -534,6 +558,22 @@ impl RawClient {
         }
     }
 
+    /// What he sends while he sulks: nothing, his L, which is no sign of life, or what is one and says
+    /// nothing.
+    fn murmur(&mut self) {
+        let (Some(port), Some(token)) = (&mut self.port, self.token) else { return };
+        match (self.mood, &self.signed) {
+            (Mood::Insists, Some(signed)) => send(port, SessionName::BLANK, 0, &[signed]),
+            (Mood::Murmurs, _) if self.dice.percent(50) => send(port, token, 0, &[b"Q"]),
+            (Mood::Murmurs, _) => port.send(GATEWAY, |out| {
+                let len = Header { session: token, sequence: 1, count: 1 }.write(out);
+                out[len] = 0;
+                len + 1
+            }),
+            _ => {}
+        }
+    }
+
     fn put(&mut self, session: SessionName, sequence: u64, blocks: &[&[u8]]) {
         if let Some(port) = &mut self.port {
             send(port, session, sequence, blocks);
@@ -600,6 +640,7 @@ impl Actor for RawClient {
                 if sulks {
                     self.head(self.downstream, 1, 3);
                     self.pretend(now);
+                    self.murmur();
                 } else {
                     self.stray = None;
                 }
@@ -608,6 +649,7 @@ impl Actor for RawClient {
                 }
                 if !sulks && self.dice.percent(1) {
                     self.sulks_until = now.plus(4_500 * MS);
+                    self.mood = self.dice.pick(&[Mood::Silent, Mood::Insists, Mood::Murmurs]);
                 }
                 self.next_send = now.plus(self.dice.between(5, 60) * MS);
                 self.alone = self.dice.percent(5);

@@ -5,6 +5,7 @@
 
 use super::feed::{FeedPath, FeedWatch};
 use super::hours::Hours;
+use super::intake::Intake;
 use super::ledger::Ledger;
 use super::refusals::Refusals;
 use super::repairs::Repairs;
@@ -40,6 +41,8 @@ const LOGIN_TIME_NS: u64 = 5_000 * MS;
 const LOGIN_KNOWN_NS: u64 = 200 * MS;
 /// A login or logoff that is repeated within so long is under way.
 const UNDER_WAY_NS: u64 = 100 * MS;
+/// Nobody could be heard for so long before silence does not count.
+const STALL_NS: u64 = 210 * MS;
 /// Commands remembered whose reports left.
 const LIVE_MAX: usize = 4_096;
 
@@ -96,6 +99,7 @@ pub struct DayWatch {
     /// By session: the last numbers that were passed over, and when their successor was received.
     passed_over: Vec<(Nanos, std::ops::Range<u64>)>,
     repairs: Repairs,
+    intake: Intake,
     /// Requests for reports or repair that were taken from a port and not looked at yet.
     requests: VecDeque<Request>,
     /// Messages of bound clients, the same.
@@ -158,6 +162,7 @@ impl DayWatch {
             bursts: VecDeque::new(),
             passed_over: vec![(Nanos(0), 0..0); scene.keys.len()],
             repairs: Repairs::new(scene.repair_rate),
+            intake: Intake::default(),
             requests: VecDeque::new(),
             taken: VecDeque::new(),
             stopped: None,
@@ -187,6 +192,7 @@ impl DayWatch {
         self.fill_tokens();
         self.refusals.up();
         self.repairs.up(now);
+        self.intake.up();
         self.windows.iter_mut().for_each(Window::restart);
         self.sessions.iter_mut().for_each(|s| s.up(now));
         if let Some(feed) = &mut self.feed {
@@ -245,10 +251,24 @@ impl DayWatch {
                 && self.clocks_agree
             {
                 session.taken(taken);
+                let few = FEW.min(self.rate.1 as u64 / 2);
+                if self.hours.up_since() <= taken.at
+                    && session.must_take(taken)
+                    && self.upstream.sends_few(taken.slot, taken.at, few)
+                {
+                    self.intake.owe(taken);
+                }
             }
             self.taken.pop_front();
         }
         self.refusals.expect(until, &mut self.sessions, &self.keys);
+        for (at, slot) in self.refusals.take_right() {
+            let over = self.hours.over().is_some_and(|over| over <= at.plus(LOGIN_KNOWN_NS));
+            if self.clocks_agree && self.hours.up_since() <= at && !over {
+                let accepted = self.sessions[slot.0 as usize].answered_as();
+                self.intake.owe_login(at, slot, accepted);
+            }
+        }
     }
 
     /// The exchange sent a datagram.
@@ -351,6 +371,7 @@ impl DayWatch {
         match command {
             Command::Message(head, body) => {
                 self.arrived.push((seq, *head));
+                self.intake.sequenced(head);
                 self.judge_window((seq, time), head, faults);
                 self.judge_order(seq, head, made, faults);
                 self.judge_passed_over(seq, head, made, faults);
@@ -374,6 +395,7 @@ impl DayWatch {
                 if let Err(what) = checked {
                     faults.add(rule, format!("command {seq}: {what}"));
                 }
+                self.intake.logged_in(login);
                 let last =
                     std::mem::replace(&mut self.logins[slot], (login.generation, login.received));
                 if last.0 == login.generation && self.is_under_way(last.1, login.received) {
@@ -412,6 +434,7 @@ impl DayWatch {
                     faults.add("a logoff with a wrong number", format!("command {seq}: {m:?}"));
                 }
                 self.judge_logoff(seq, m, faults);
+                self.intake.logged_off(m);
             }
             Command::SessionDown(m) => {
                 let effective = made.iter().any(|e| matches!(e.body, EventBody::SessionEnded(_)));
@@ -605,13 +628,21 @@ impl DayWatch {
         let until = Nanos(time.0.saturating_sub(50 * MS));
         let heard = self.upstream.heard(slot, generation, until).unwrap_or(Nanos(0));
         let heard = heard.max(self.hours.up_since()).max(since);
-        // While nobody could hear him he was not silent: what was on its way to the log apart.
-        if let Some(back) = faults.back_since(time)
+        // While nobody could hear him he was not silent; had he been for long enough before, the command
+        // may have been on its way.
+        let was_dead = |by: Nanos| {
+            let heard = self.upstream.heard(slot, generation, by).unwrap_or(Nanos(0));
+            heard.max(self.hours.up_since()).max(since).plus(dead_ns) <= by
+        };
+        let too_soon = |&(from, back, others): &(Nanos, Nanos, bool)| {
+            let heard_again = time.since(back) + 5 * MS < dead_ns;
+            let before = if others { from.plus(STALL_NS) } else { from };
+            heard_again && self.hours.up_since() < from && !was_dead(before)
+        };
+        let deaf = faults.deaf_before(time).find(too_soon);
+        if let Some((_, back, _)) = deaf
             && bound == generation
-            && self.hours.up_since() < back
             && !self.hours.is_healing()
-            && time.since(back) > 50 * MS
-            && time.since(back) + MS < dead_ns
         {
             let (back, dead) = (time.since(back) / MS, dead_ns / MS);
             let what =
@@ -718,6 +749,8 @@ impl DayWatch {
             return;
         }
         self.refusals.until(now, faults);
+        let last = self.ledger.commands.last().map_or(Nanos(0), |last| last.time);
+        self.intake.until(last, faults);
         for (session, sends) in self.sessions.iter_mut().zip(&to_sessions) {
             session.judge_rhythm(sends, now, faults);
             session.judge_pace(now, faults);

@@ -35,6 +35,11 @@ impl Live {
         }
     }
 
+    /// The first number below `next` that has to leave still.
+    pub fn owes_below(&self, next: u64) -> Option<u64> {
+        self.owed.front().map(|owed| owed.1).filter(|&number| number < next)
+    }
+
     /// The exchange comes up again.
     pub fn up(&mut self) {
         self.owed.clear();
@@ -66,6 +71,7 @@ mod tests {
         }
         live.left(1, 2);
         live.left(4, 5);
+        assert_eq!([3, 4].map(|next| live.owes_below(next)), [None, Some(3)]);
         live.until(Nanos(SLACK_NS), "late", "somebody", &mut faults);
         assert!(faults.found.is_empty());
         live.until(Nanos(SLACK_NS + 10), "late", "somebody", &mut faults);

@@ -14,7 +14,7 @@
 //! | `pace`, `rhythm`, `live` | what was told too late or never: K, A, J 'S', ends, heartbeats; reports, messages |
 //! | `probe` | rules of the exchange that no command of the log meets, on copies |
 //! | `refusals`, `replays`, `repairs` | H, J, reports and messages sent again: who asked, how often, how much, who got none |
-//! | `window` | more under way than the gateway may take |
+//! | `window`, `intake` | more under way than the gateway may take; messages that it does not take |
 //! | `day` | verdicts against the rate, ticks, phases, dead times; brokers' and subscribers' own word |
 //! | `stream`, `bytes`, `seen`, `scene` | contents under numbers; the wire; what actors wrote down; what was configured |
 
@@ -22,6 +22,7 @@ mod bytes;
 mod day;
 mod feed;
 mod hours;
+mod intake;
 mod ledger;
 mod live;
 mod pace;
@@ -73,8 +74,8 @@ pub struct Faults {
     excuses: Vec<(Nanos, Nanos)>,
     /// The same without the time behind a start.
     stalls: Vec<(Nanos, Nanos)>,
-    /// All of the exchange stood still: from, until.
-    frozen: Vec<(Nanos, Nanos)>,
+    /// Nobody read what clients sent: from, until; others of the exchange went on.
+    deaf: Vec<(Nanos, Nanos, bool)>,
     /// The exchange was down, or these agents of it stood still, `None` = all: from, until.
     still: Vec<(Nanos, Nanos, Option<Vec<&'static str>>)>,
     /// The exchange is down.
@@ -112,15 +113,12 @@ impl Faults {
             || self.still.iter().any(|still| meets(still) && its(&still.2))
     }
 
-    /// When the exchange was reachable again before `time`: it had stood still for long, and since then
-    /// nothing else was amiss.
-    pub fn back_since(&self, time: Nanos) -> Option<Nanos> {
-        let &(from, until) = self.frozen.iter().rev().find(|frozen| frozen.1 <= time)?;
-        let other = |excuse: &&(Nanos, Nanos)| {
-            excuse.0 != from && excuse.0 <= time && until <= excuse.1.plus(AFTER_STALL_NS)
-        };
-        let alone = !self.excuses.iter().any(|excuse| other(&excuse));
-        (until.since(from) >= AWAY_NS && alone).then_some(until)
+    /// From when to when nobody could be heard for long, begun before `time`, and whether others of the
+    /// exchange went on.
+    pub fn deaf_before(&self, time: Nanos) -> impl Iterator<Item = (Nanos, Nanos, bool)> + '_ {
+        let away =
+            move |deaf: &(Nanos, Nanos, bool)| deaf.0 <= time && deaf.1.since(deaf.0) >= AWAY_NS;
+        self.deaf.iter().rev().copied().filter(away)
     }
 
     /// True when the exchange was down, or something of it stood still, at a time between `from` and
@@ -146,6 +144,9 @@ pub struct Observers {
     /// When healing began.
     healed: Nanos,
 }
+
+/// Who reads what clients send, alone or with the sequencer.
+const INGRESS: [&str; 2] = ["gateway_ingress", "gateway_sequencer"];
 
 /// Standing still for so long is being away.
 const AWAY_NS: u64 = 250_000_000;
@@ -250,12 +251,20 @@ impl Observer for Observers {
                 self.faults.stalls.push(stall);
             }
             Happening::Frozen { ns } => {
-                self.faults.frozen.push((now, now.plus(*ns)));
+                self.faults.deaf.push((now, now.plus(*ns), false));
                 self.faults.still.push((now, now.plus(*ns).plus(AFTER_FREEZE_NS), None));
             }
             Happening::ThreadFrozen { ns, agents } => {
                 let until = now.plus(*ns).plus(AFTER_FREEZE_NS);
                 self.faults.still.push((now, until, Some(agents.clone())));
+                if agents.iter().any(|agent| INGRESS.contains(agent)) {
+                    self.faults.deaf.push((now, now.plus(*ns), true));
+                }
+            }
+            Happening::Unread { since } => {
+                if now.since(*since) >= AWAY_NS {
+                    self.faults.deaf.push((*since, now, true));
+                }
             }
             Happening::Voided { command } => {
                 if let Some(day) = self.day() {

@@ -6,7 +6,7 @@ use super::bytes::{self, Head, packet};
 use super::live::Live;
 use super::pace::{Owed, Pace};
 use super::replays::Replays;
-use super::rhythm::{Ends, Rhythm};
+use super::rhythm::{Beats, Ends, Rhythm};
 use super::stream::{Stream, hex};
 use super::upstream::Taken;
 use super::{Faults, Sent};
@@ -94,6 +94,10 @@ pub struct SessionWatch {
     alone: VecDeque<(u64, u64)>,
     /// Of those: when K came, and the K before that.
     answered: Vec<(u64, Nanos, Option<Nanos>)>,
+    /// From the last message on; `None` = it is not known when that was.
+    beats: Option<Beats>,
+    /// When something came, or left, that K may follow.
+    asked_at: Nanos,
 }
 
 impl SessionWatch {
@@ -131,6 +135,8 @@ impl SessionWatch {
             last_said: (0, 0),
             alone: VecDeque::new(),
             answered: Vec::new(),
+            beats: None,
+            asked_at: Nanos(0),
         }
     }
 
@@ -287,8 +293,9 @@ impl SessionWatch {
             return false;
         }
         let who = self.slot.0;
-        // With a packet MAC of the binding at this address, or without one.
-        let logins = self.logins.iter().filter(|l| l.address == sent.peer);
+        // With a packet MAC of the binding at this address, or without one; behind A with its own.
+        let accepted = |l: &&Login| l.event.generation >= self.accepted_as;
+        let logins = self.logins.iter().filter(|l| l.address == sent.peer).filter(accepted);
         let body = logins.rev().find_map(|l| match &l.keys {
             None => Some(&sent.bytes[..]),
             Some(keys) => {
@@ -362,10 +369,28 @@ impl SessionWatch {
             }
             _ => self.pace.told(Owed::Heartbeat, sent.at),
         }
-        if head.count == 0 && self.on_time && self.bound(sent.at).is_some() {
-            self.pace.owe(Owed::Answer, sent.at);
-        }
+        let accepted = self.bound(sent.at).filter(|l| l.event.generation == self.accepted_as);
+        let idle_ns = accepted.map(Login::idle_ns);
         let last = (head.sequence + head.count as u64).saturating_sub(1);
+        match idle_ns.filter(|_| self.on_time) {
+            Some(idle_ns) if head.count == 0 => {
+                self.pace.owe(Owed::Answer, sent.at);
+                self.asked_at = sent.at;
+                let beats = self.beats.as_mut();
+                if let Some(early) = beats.and_then(|beats| beats.heartbeat(sent.at, idle_ns)) {
+                    let what = format!("session {}: {} us", self.slot.0, early / 1_000);
+                    faults.at("a heartbeat came too early", what, sent.at);
+                }
+            }
+            // What was asked for puts no heartbeat off.
+            Some(_)
+                if last > self.highest
+                    && !self.replays.may_answer(head.sequence, head.count, sent.at) =>
+            {
+                self.beats.get_or_insert_default().message(sent.at);
+            }
+            _ => self.beats = None,
+        }
         if head.count > 0 {
             self.live.left(head.sequence, last);
             self.replays.left(sent.peer, head);
@@ -462,8 +487,15 @@ impl SessionWatch {
                     faults.at("A says what the log does not", what, sent.at);
                 }
                 let (command, generation) = (login.command, login.event.generation);
+                // What the binding before has still to get leaves before it ends.
+                if let Some(number) = self.live.owes_below(login.event.next_report) {
+                    let what = format!("session {who}: report {number} had not left");
+                    faults.at("A overtakes reports", what, sent.at);
+                }
                 self.committed(command, sent, disk, "A", faults);
                 self.accepted_as = generation;
+                self.asked_at = sent.at;
+                self.beats = None;
                 self.pace.told(Owed::Accepted, sent.at);
             }
             _ => {
@@ -476,6 +508,16 @@ impl SessionWatch {
     /// K goes forth, and behind the reports that it speaks of.
     fn on_place(&mut self, place: (u64, u64), at: Nanos, faults: &mut Faults) {
         let (who, last) = (self.slot.0, std::mem::replace(&mut self.last_said, place));
+        let since = Nanos(at.0.saturating_sub(ANSWER_NS));
+        if place.0 == last.0
+            && self.asked_at < since
+            && self.on_time
+            && self.bound(at).is_some_and(|login| login.from < since)
+            && !faults.excused(since, at)
+        {
+            let what = format!("session {who}: {place:?} again, asked at {}", self.asked_at.0);
+            faults.at("K came without cause", what, at);
+        }
         if place.0 < last.0 || place.1 < last.1 {
             let what = format!("session {who}: {place:?} after {last:?}");
             faults.at("K goes back", what, at);
@@ -508,6 +550,9 @@ impl SessionWatch {
     /// answered (session.md 11, 14, 17).
     pub fn taken(&mut self, taken: &Taken) {
         let Taken { at, generation, head: Head { sequence, count, .. }, .. } = *taken;
+        if count != 0 || sequence > self.said_applied(at) + 1 {
+            self.asked_at = at;
+        }
         let Some(login) = self.logins.last().filter(|l| l.event.generation == generation) else {
             return;
         };
@@ -532,6 +577,24 @@ impl SessionWatch {
         };
         if in_vain {
             self.pace.owe(Owed::Answer, at);
+        }
+    }
+
+    /// Whether the first message of this datagram has to be sequenced, when there is room for it: it comes
+    /// under a login that lasts, is no duplicate, and no jump from what K said. A logoff, when it carries
+    /// what is next by all that is known.
+    pub fn must_take(&self, taken: &Taken) -> bool {
+        let Taken { at, generation, head: Head { sequence, count, .. }, .. } = *taken;
+        let (said, applied) = (self.said_applied(at), self.applied_by(at));
+        let lasts = self.bound(at).is_some_and(|login| {
+            login.event.generation == generation && at.plus(ANSWER_NS) < login.until
+        });
+        let near = applied < sequence && sequence <= said + 1 + JUMP_MAX;
+        let settled = said == applied && at.since(self.message_at) > ANSWER_NS;
+        match count {
+            0 => false,
+            0xFFFF => lasts && settled && sequence == applied + 1,
+            _ => lasts && near,
         }
     }
 
@@ -619,13 +682,12 @@ impl SessionWatch {
 
     /// Heartbeats of a bound session: what is due, judged up to `now`.
     pub fn judge_rhythm(&mut self, sends: &[(Nanos, bool)], now: Nanos, faults: &mut Faults) {
-        let binding = self.bound(now).map(|l| (l.from, l.event.dead_time_ms as u64 * 1_000_000));
-        let Some((from, dead_ns)) = binding else {
+        let binding = self.bound(now).map(|login| (login.from, login.idle_ns()));
+        let Some((from, idle_ns)) = binding else {
             self.rhythm.stop();
             return;
         };
-        let idle = (dead_ns / 5).clamp(1_000_000, 1_000_000_000);
-        self.rhythm.start(from, idle, false);
+        self.rhythm.start(from, idle_ns, false);
         for &(at, message) in sends.iter().filter(|s| s.0 >= from) {
             self.rhythm.on(at, message, &format!("session {}", self.slot.0), faults);
         }
@@ -657,6 +719,8 @@ impl SessionWatch {
         self.ends.restart();
         self.alone.clear();
         self.answered.clear();
+        self.asked_at = now;
+        self.beats = None;
         if self.served_since.is_some() {
             self.pace.owe(Owed::End, now);
         } else if self.bound(now).is_some() {
@@ -724,6 +788,11 @@ impl SessionWatch {
         login.map_or(0, |l| l.event.login_time.0)
     }
 
+    /// Generation of the last login that A answered.
+    pub fn answered_as(&self) -> u32 {
+        self.accepted_as
+    }
+
     /// Which session.
     pub fn slot(&self) -> SessionSlot {
         self.slot
@@ -731,6 +800,11 @@ impl SessionWatch {
 }
 
 impl Login {
+    /// Longest time between two heartbeats, ns.
+    fn idle_ns(&self) -> u64 {
+        (self.event.dead_time_ms as u64 * 1_000_000 / 5).clamp(1_000_000, 1_000_000_000)
+    }
+
     /// A request of 20 bytes, with a right MAC where there is one.
     fn opens(&self, bytes: &[u8]) -> bool {
         match &self.keys {

@@ -279,6 +279,19 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
     let (thread, ns) = (dice.below(64) as usize, dice.magnitude(100 * MS, 5_000 * MS));
     let on = has(Feature::Roll) && has(Feature::FreezeThread);
     add(&mut dice, on, What::FreezeOverEnd { thread, ns });
+    // While a broker is silent the exchange stands still, perhaps over the end of his dead time.
+    let mut own = Dice::new(seed, "silence");
+    let at_ns = own.between(plan.run_ns / 20, plan.run_ns * 7 / 10);
+    let actor = own.below(plan.brokers as u64) as usize;
+    let most = own.pick(&[450, 850]);
+    let ns = own.between(250 * MS, most * MS);
+    let silent_ns = own.between(900 * MS - ns, 980 * MS) + own.pick(&[0, 0, 0, 1_000]) * MS;
+    if has(Feature::BrokerCrash) && has(Feature::Freeze) {
+        let what = What::CrashActor { actor, down_ns: silent_ns + ns + 500 * MS };
+        list.push(Incident { number, at_ns, what });
+        let at_ns = at_ns + silent_ns;
+        list.push(Incident { number: number + 1, at_ns, what: What::Freeze { ns } });
+    }
     list.sort_by_key(|i| (i.at_ns, i.number));
     list
 }
