@@ -284,7 +284,8 @@ mod tests {
         assert_eq!(broken(&mut hours(None), &[modes[0], modes[2]]).len(), 1);
         assert_eq!(broken(&mut hours(None), &[modes[0], modes[0]]).len(), 1);
         let (mut waiting, mut faults) = (hours(None), Faults::default());
-        let wanted = [(modes[1], true), (Command::Continue, false), (modes[2], true)];
+        let [cancels, trades] = [Mode::CancelOnly, Mode::Normal].map(Command::Mode);
+        let wanted = [(cancels, true), (Command::Continue, false), (trades, true)];
         for (command, wanted) in wanted.iter().chain(&wanted[2..]) {
             waiting.judge_wanted(1, command, *wanted, &mut faults);
         }

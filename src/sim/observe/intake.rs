@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(owe(50, 0, None), 0, "under way");
         assert_eq!(owe(60, 1, None), 1, "it was answered");
         assert_eq!(owe(120, 0, None), 1, "it was not, for long");
-        assert_eq!((1..=5).map(|n| owe(200 + n, n, Some(n + 1))).sum::<usize>(), 0);
+        assert_eq!((1..=5).map(|n| owe(200 + u64::from(n), n, Some(n + 1))).sum::<usize>(), 0);
         assert_eq!(owe(400, 6, None), 0, "too many");
     }
 }
