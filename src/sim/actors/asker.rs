@@ -114,7 +114,8 @@ impl Asker {
         let requests = if self.ahead { 1 } else { self.dice.between(10, 60) };
         for _ in 0..requests {
             let sequence = match self.ahead {
-                true => self.next,
+                // It, or the one before with what follows.
+                true => self.next - self.dice.below(2).min(self.next - 1),
                 false => self.dice.between(1, self.next.max(2) - 1),
             };
             let count = self.dice.magnitude(1, 0xFFFE) as u16;

@@ -7,6 +7,7 @@ mod asker;
 mod broker;
 mod flow;
 mod hostile;
+mod questions;
 mod raw;
 mod subscriber;
 

@@ -5,10 +5,11 @@
 //! logins (also under another user's name, or no later than the last), logins with nonces that were used
 //! before, and requests, also from the address that his next login displaces. Now and then he sends one
 //! thing alone, so that nothing else brings the answer that it is due, or logs off while he is answered,
-//! and on at once. Some chat: far more messages than anybody else, one a step. What the exchange makes
-//! of it is judged by the observers.
+//! and on at once. Some chat: far more messages than anybody else in a row; then, and when the day is
+//! over, they ask for reports and do nothing else. What the exchange makes of it is judged by the observers.
 
 use super::flow::{Flow, Wish};
+use super::questions::{self, Question};
 use crate::broker::{NewOrder, TimeInForce};
 use crate::config::Config;
 use crate::net::{MemoryNetwork, MemoryPort, Port};
@@ -18,17 +19,22 @@ use crate::types::*;
 use crate::wire::mold::{Header, PacketBuilder};
 use crate::wire::ouch::{Appendage, Cancel, Enter, INBOUND_BYTES_MAX, Inbound, Replace};
 use crate::wire::session::{Accepted, Applied, Challenge, LOGIN_BYTES, Login, VERSION};
+use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 
 const MS: u64 = 1_000_000;
 /// Messages of a chat: its reports fill more packets than one request may be answered with.
-const CHAT: u32 = 2_000;
-/// Of those, so many are asked for at once when it is over.
+const CHAT: u32 = 4_000;
+/// It is over when there are so many reports.
 const CHAT_REPORTS: u64 = 3_600;
 /// So many of the last reports are asked for elsewhere: a venue that started lately has few in memory.
 const DEPTHS: [u64; 3] = [300, 900, CHAT_REPORTS];
+/// Reports are never that many more from one datagram to the next.
+const JUMP_MAX: u64 = 10_000;
 /// More failing logins at once than a host may have in a second.
 const WRONG_LOGINS: usize = 14;
+/// Requests at the edge of memory while reports come, behind as many small ones: they wait for their turn.
+const EDGY_REQUESTS: usize = 4;
 /// Requests for all reports at once: the answers to them take more than one cycle of egress.
 const GREEDY_REQUESTS: usize = 6;
 /// Hosts from here on are those of strangers who have a member's token and key.
@@ -74,10 +80,16 @@ pub struct RawClient {
     held: Option<[u8; LOGIN_BYTES]>,
     /// The next thing is sent alone.
     alone: bool,
+    /// Said that he logs off, or was silent for long, and is not accepted anew.
+    left: bool,
     /// Logs off then.
     leaves_at: Nanos,
-    /// Asks for reports then, having heard the end.
+    /// Asks for reports then, having heard the end, or having chatted.
     asks_at: Nanos,
+    /// What he asks for, one after the other and nothing between.
+    questions: VecDeque<Question>,
+    /// Reports of his that the exchange has in memory.
+    kept: u64,
     /// While he sulks, somebody elsewhere says that he is him.
     stray: Option<MemoryPort>,
     /// Highest report seen.
@@ -85,8 +97,13 @@ pub struct RawClient {
     /// Messages still to chat, once it has begun.
     chat: u32,
     chat_at: Nanos,
-    /// Sends nothing but requests until then.
+    /// Time from one message of it to the next: a little more than the rate allows.
+    chat_gap_ns: u64,
+    /// Its orders rest until the next message cancels them.
+    chat_rests: bool,
+    /// Sends nothing but requests until then, or nothing at all.
     sulks_until: Nanos,
+    mute: bool,
     /// And what else, again and again.
     mood: Mood,
     lives: u64,
@@ -135,14 +152,20 @@ impl RawClient {
             greedy: false,
             held: None,
             alone: false,
+            left: false,
             leaves_at: Nanos(u64::MAX),
             asks_at: Nanos(u64::MAX),
+            questions: VecDeque::new(),
+            kept: questions::kept_of(plan.reports_kept),
             stray: None,
             reports: 0,
             chat: 0,
             chat_at: Nanos(u64::MAX),
+            chat_gap_ns: 600_000_000 / u64::from(plan.rate.0.max(1)),
+            chat_rests: false,
             sulks_until: Nanos(0),
             mood: Mood::Silent,
+            mute: false,
             lives: 0,
             next_send: Nanos(0),
             next_login: Nanos(0),
@@ -163,14 +186,17 @@ impl RawClient {
             } else if let Some(head) = Header::read(bytes).filter(|h| h.session == downstream) {
                 ended |= head.count == u16::MAX;
                 let count = if head.count == u16::MAX { 0 } else { u64::from(head.count) };
-                reports = reports.max((head.sequence + count).saturating_sub(1));
+                let last = (head.sequence + count).saturating_sub(1);
+                // Not what a bit made of it on its way.
+                reports = if last < reports + JUMP_MAX { reports.max(last) } else { reports };
             }
         });
         self.reports = reports;
-        if ended && self.asks_at == Nanos(u64::MAX) {
+        if ended && !self.left && self.asks_at == Nanos(u64::MAX) {
             self.asks_at = now.plus(ANSWER_NS);
-            if self.dice.percent(50) {
-                self.next_login = self.next_login.max(self.asks_at.plus(MS));
+            match self.dice.percent(50) {
+                true => self.draw_questions(),
+                false => self.next_login = self.next_login.max(self.asks_at.plus(MS)),
             }
         }
         for block in own {
@@ -207,11 +233,13 @@ impl RawClient {
                     self.token = Some(a.token);
                     if self.downstream != a.downstream {
                         (self.downstream, self.reports) = (a.downstream, 0);
-                        let chats = self.dice.percent(50);
+                        let chats = self.dice.percent(60);
                         let wait = self.dice.between(500, 3_000) * MS;
                         self.chat = if chats { CHAT } else { 0 };
+                        self.chat_rests = self.dice.percent(50);
                         self.chat_at = now.plus(wait);
                     }
+                    self.left = false;
                     self.next = a.applied + 1;
                     self.applied = a.applied;
                     self.accepted = self.login.map_or(self.accepted, |login| login.time);
@@ -426,23 +454,56 @@ impl RawClient {
         }
     }
 
-    /// One more immediate order that finds nobody: two reports.
-    fn say_one(&mut self) {
+    /// One more message: an immediate order that finds nobody, which is two reports; or one that rests, and
+    /// then its cancel.
+    fn say_one(&mut self, now: Nanos) {
         let Some(token) = self.token else { return };
-        let mut order = self.flow.far(&mut self.dice);
-        order.tif = TimeInForce::Immediate;
-        let enter = self.enter(&order, Urn(self.urn));
-        self.urn = self.urn.saturating_add(1);
-        self.tally.orders += 1;
+        let message = match self.chat_rests && self.chat.is_multiple_of(2) {
+            true => {
+                let (urn, quantity) = (Urn(self.urn.saturating_sub(1)), Quantity(0));
+                Inbound::Cancel(Cancel { urn, quantity })
+            }
+            false => {
+                let mut order = self.flow.far(&mut self.dice);
+                if !self.chat_rests {
+                    order.tif = TimeInForce::Immediate;
+                }
+                self.tally.orders += 1;
+                self.urn = self.urn.saturating_add(1);
+                Inbound::Enter(self.enter(&order, Urn(self.urn - 1)))
+            }
+        };
         let mut block = vec![0; INBOUND_BYTES_MAX];
-        let len = Inbound::Enter(enter).encode(&mut block);
+        let len = message.encode(&mut block);
         self.put(token, self.next, &[&block[..len]]);
         self.next += 1;
         self.chat -= 1;
-        if self.chat == 0 {
-            let first = self.reports.saturating_sub(CHAT_REPORTS).max(1);
-            self.head(self.downstream, first, 0xFFFE);
+        self.chat_at = now.plus(self.chat_gap_ns);
+        if self.reports > self.kept && self.dice.percent(1) {
+            self.ask_for_the_oldest();
         }
+        if self.reports >= CHAT_REPORTS {
+            self.chat = 0;
+        }
+        if self.chat == 0 {
+            self.draw_questions();
+            self.asks_at = now.plus(ALONE_NS);
+        }
+    }
+
+    /// What is in memory just now, and will not be for long.
+    fn ask_for_the_oldest(&mut self) {
+        for _ in 0..EDGY_REQUESTS {
+            self.head(self.downstream, self.reports, 1);
+        }
+        let oldest = self.reports + 1 - self.kept + self.dice.below(64);
+        for _ in 0..EDGY_REQUESTS {
+            self.head(self.downstream, oldest, questions::ALL);
+        }
+    }
+
+    fn draw_questions(&mut self) {
+        self.questions = questions::draw(&mut self.dice, self.reports, self.kept).into();
     }
 
     /// One thing alone: what must be answered with K, A or the end.
@@ -486,6 +547,7 @@ impl RawClient {
         self.leaves_at = Nanos(u64::MAX);
         if let Some(token) = self.token {
             // Some say it twice.
+            self.left = true;
             for _ in 0..self.dice.between(1, 2) {
                 self.head(token, self.next, 0xFFFF);
             }
@@ -493,9 +555,17 @@ impl RawClient {
         }
     }
 
-    /// Asks for some reports, the last and any others, when the end was told: of a day's end all can be had.
-    fn ask_ended(&mut self) {
+    /// The next question; without any, some reports, the last and any others: of a day's end all can be had.
+    fn ask_next(&mut self, now: Nanos) {
         self.asks_at = Nanos(u64::MAX);
+        if let Some(Question { first, count, times }) = self.questions.pop_front() {
+            for _ in 0..times {
+                self.head(self.downstream, first, count);
+            }
+            // The answer to the last one comes before anything else, too.
+            self.asks_at = now.plus(ANSWER_NS);
+            return;
+        }
         let last = self.reports.saturating_sub(39).max(1);
         let any = self.dice.between(1, self.reports.max(1));
         for first in [last, any] {
@@ -613,21 +683,23 @@ impl Actor for RawClient {
                 done += 1;
             }
             let may_chat = self.chat > 0 && self.token.is_some() && now >= self.sulks_until;
-            let may_chat = may_chat && !self.alone;
-            if may_chat && now >= self.chat_at {
-                self.say_one();
+            let may_chat = may_chat && !self.alone && !self.left;
+            if may_chat && now >= self.chat_at && self.questions.is_empty() {
+                self.say_one(now);
                 done += 1;
             }
-            let sulks = now < self.sulks_until;
+            // Who asks does nothing else.
+            let asks = !self.questions.is_empty();
+            let sulks = now < self.sulks_until || asks;
             if now >= self.asks_at {
-                self.ask_ended();
+                self.ask_next(now);
                 done += 1;
             }
             if now >= self.next_login && !sulks {
                 self.begin_login(now);
                 done += 1;
             }
-            if now >= self.leaves_at {
+            if now >= self.leaves_at && !asks {
                 self.leave(now);
                 done += 1;
             }
@@ -636,8 +708,11 @@ impl Actor for RawClient {
                 self.say_alone(now);
                 self.next_send = now.plus(ANSWER_NS);
                 done += 1;
-            } else if now >= self.next_send {
-                if sulks {
+            } else if now >= self.next_send && !asks {
+                if sulks && self.mute {
+                    // Long enough to be taken for dead; then he logs in, as one who was not heard for long.
+                    self.next_login = self.sulks_until;
+                } else if sulks {
                     self.head(self.downstream, 1, 3);
                     self.pretend(now);
                     self.murmur();
@@ -648,7 +723,9 @@ impl Actor for RawClient {
                     self.mischief();
                 }
                 if !sulks && self.dice.percent(1) {
-                    self.sulks_until = now.plus(4_500 * MS);
+                    self.mute = self.dice.percent(40);
+                    self.left |= self.mute;
+                    self.sulks_until = now.plus(if self.mute { 1_700 } else { 4_500 } * MS);
                     self.mood = self.dice.pick(&[Mood::Silent, Mood::Insists, Mood::Murmurs]);
                 }
                 self.next_send = now.plus(self.dice.between(5, 60) * MS);
@@ -669,8 +746,9 @@ impl Actor for RawClient {
         match self.quiet {
             true => Nanos(u64::MAX),
             false if self.displaced.is_some() => Nanos(0),
+            false if !self.questions.is_empty() => self.asks_at,
             false if self.sulks_until > self.next_login => self.next_send,
-            false if self.chat > 0 && self.token.is_some() && !self.alone => {
+            false if self.chat > 0 && self.token.is_some() && !self.alone && !self.left => {
                 self.next_send.min(self.next_login).min(self.chat_at).min(self.asks_at)
             }
             false => self.next_send.min(self.next_login).min(self.leaves_at).min(self.asks_at),
@@ -685,6 +763,7 @@ impl Actor for RawClient {
         self.server_nonce = None;
         self.leaves_at = Nanos(u64::MAX);
         self.asks_at = Nanos(u64::MAX);
+        self.questions.clear();
         self.token = None;
     }
 
