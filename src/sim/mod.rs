@@ -148,6 +148,11 @@ pub enum Happening {
     Crashed,
     /// It was stopped in good order.
     Stopped,
+    /// A day that is over is closed now, as it was served for so long: this is told before `Stopped`.
+    Closed {
+        /// ns, behind the last word of its end.
+        linger_ns: u64,
+    },
     /// The machine lost its power: what no disk had is gone. Level `disk` promises everything
     /// acknowledged nevertheless.
     PowerLost,

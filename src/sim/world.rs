@@ -67,12 +67,18 @@ struct Life {
 /// What ends at a time set before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ending {
-    Cut { actor: usize },
+    Cut {
+        actor: usize,
+    },
     ClockStep,
     DiskFull,
     MemoryFull,
     SlowDisk,
     DiskError,
+    /// The feed's thread stands still, and now the exchange dies.
+    FeedBehind {
+        down_ns: u64,
+    },
 }
 
 /// Everything of one run.
@@ -104,6 +110,10 @@ struct World<'p> {
     crash_start: Option<(u64, u64, bool)>,
     /// The stop dies in this storage operation, power cut or not.
     crash_stop: Option<(u64, bool)>,
+    /// The next closing of a day does, and is down for so long.
+    crash_closing: Option<((u64, bool), u64)>,
+    /// Rounds for which damage was put off.
+    damage_looks: u32,
     /// Looks of the operator at a day that was over, since it or a start.
     over_looks: u64,
     /// What happens when a day is over.
@@ -187,6 +197,8 @@ impl<'p> World<'p> {
             memory_gone: false,
             crash_start: None,
             crash_stop: None,
+            crash_closing: None,
+            damage_looks: 0,
             fail_when_over: None,
             freeze_over_end: None,
             over_looks: 0,

@@ -106,6 +106,10 @@ pub struct DayWatch {
     taken: VecDeque<Taken>,
     /// The exchange stopped then, and was not up again.
     stopped: Option<Nanos>,
+    /// Since then its machine was without power.
+    power_lost: bool,
+    /// The day was closed then, having been served for so long.
+    closed: Option<(Nanos, u64)>,
     /// Commands in rising order, and when the first report of them or of a later one left live.
     live: VecDeque<(u64, Nanos)>,
 }
@@ -166,6 +170,8 @@ impl DayWatch {
             requests: VecDeque::new(),
             taken: VecDeque::new(),
             stopped: None,
+            power_lost: false,
+            closed: None,
             live: VecDeque::new(),
         }
     }
@@ -180,14 +186,21 @@ impl DayWatch {
         self.hours.starts(commands, begun);
     }
 
-    /// The exchange does not run any more.
-    pub fn stops(&mut self, now: Nanos) {
+    /// The exchange does not run any more; perhaps its machine has no power.
+    pub fn stops(&mut self, now: Nanos, power_lost: bool) {
         self.stopped.get_or_insert(now);
+        self.power_lost |= power_lost;
+    }
+
+    /// The day is closed, as its end was told `linger_ns` before.
+    pub fn closes(&mut self, now: Nanos, linger_ns: u64) {
+        self.closed = Some((now, linger_ns));
     }
 
     /// The exchange serves (again).
     pub fn up(&mut self, now: Nanos) {
         self.stopped = None;
+        self.closed = None;
         self.hours.up(now);
         self.fill_tokens();
         self.refusals.up();
@@ -196,8 +209,9 @@ impl DayWatch {
         self.windows.iter_mut().for_each(Window::restart);
         self.sessions.iter_mut().for_each(|s| s.up(now));
         if let Some(feed) = &mut self.feed {
-            feed.excuse(now);
+            feed.excuse(now, self.power_lost);
         }
+        self.power_lost = false;
     }
 
     fn fill_tokens(&mut self) {
@@ -843,6 +857,25 @@ impl DayWatch {
         }
         self.feed.iter().for_each(|feed| feed.close(faults));
         self.sessions.iter().for_each(|session| session.close(faults));
+        if let Some((at, linger_ns)) = self.closed {
+            self.judge_linger(at, linger_ns, faults);
+        }
+    }
+
+    /// Reports and messages could be asked for so long after each had heard the end, and after whoever
+    /// answers was there.
+    fn judge_linger(&self, at: Nanos, linger_ns: u64, faults: &mut Faults) {
+        let told = self.feed.as_ref().and_then(FeedWatch::end_told);
+        let up = self.hours.up_since();
+        let repair = told.map(|told| faults.awake_after("retransmitter", told, up));
+        let session = |s: &SessionWatch| (format!("session {}", s.slot().0), s.end_told());
+        let rest = [("the feed".to_string(), told), ("repair".to_string(), repair)];
+        for (who, since) in self.sessions.iter().map(session).chain(rest) {
+            if let Some(since) = since.filter(|since| at.since(*since) < linger_ns) {
+                let what = format!("{who}: since {}, closed at {}", since.0, at.0);
+                faults.at("an ended day was served too short", what, at);
+            }
+        }
     }
 
     /// What the ended day left to each account: name, cash, shares by symbol. `None` when it has not

@@ -63,6 +63,8 @@ pub struct FeedWatch {
     ends: [Ends; 2],
     /// The end of session left on A, on B.
     end_left: [bool; 2],
+    /// When this life of the exchange said it first.
+    end_told: Option<Nanos>,
     live: [Live; 2],
 }
 
@@ -85,6 +87,7 @@ impl FeedWatch {
             end_owed: [None; 2],
             ends: Default::default(),
             end_left: [false; 2],
+            end_told: None,
             live: Default::default(),
         }
     }
@@ -177,6 +180,7 @@ impl FeedWatch {
         if head.count == END && path != FeedPath::Repair {
             self.end_owed[path as usize] = None;
             self.end_left[path as usize] = true;
+            self.end_told.get_or_insert(sent.at);
             self.ends[path as usize].on(sent.at, "the feed", faults);
         }
         if blocks.is_empty() && head.sequence > self.messages.told() + 1 {
@@ -307,6 +311,11 @@ impl FeedWatch {
         }
     }
 
+    /// When this life of the exchange said the end of session first.
+    pub fn end_told(&self) -> Option<Nanos> {
+        self.end_told
+    }
+
     /// Heartbeats of both lines, judged up to `now`. `sends`: time, line B?, with messages?
     pub fn judge_rhythm(
         &mut self,
@@ -356,16 +365,18 @@ impl FeedWatch {
     }
 
     /// The exchange was away: silence until now is nobody's fault.
-    pub fn excuse(&mut self, now: Nanos) {
+    pub fn excuse(&mut self, now: Nanos, power_lost: bool) {
         let told = self.messages.told();
         let resent = (told + 1).saturating_sub(RESENT).max(1);
+        let next = resent.min(self.left_on_both() + 1);
         // With the machine's memory goes the note of what had left.
-        self.resumes = Some([resent.min(self.left_on_both() + 1), resent]);
+        self.resumes = Some([next, if power_lost { resent } else { next }]);
         (self.half, self.first_on) = (None, None);
         self.beats.iter_mut().for_each(Beats::restart);
         // An ended day that is served again says so again.
         self.end_owed = [self.ended.then_some(now); 2];
         self.ends.iter_mut().for_each(Ends::restart);
+        self.end_told = None;
         self.live.iter_mut().for_each(Live::up);
         for rhythm in &mut self.rhythm {
             rhythm.excuse(now);

@@ -78,6 +78,8 @@ pub struct Faults {
     deaf: Vec<(Nanos, Nanos, bool)>,
     /// The exchange was down, or these agents of it stood still, `None` = all: from, until.
     still: Vec<(Nanos, Nanos, Option<Vec<&'static str>>)>,
+    /// These agents of the exchange stood still, `None` = all, without the time to work off what waited.
+    asleep: Vec<(Nanos, Nanos, Option<Vec<&'static str>>)>,
     /// The exchange is down.
     down_since: Option<Nanos>,
 }
@@ -119,6 +121,20 @@ impl Faults {
         let away =
             move |deaf: &(Nanos, Nanos, bool)| deaf.0 <= time && deaf.1.since(deaf.0) >= AWAY_NS;
         self.deaf.iter().rev().copied().filter(away)
+    }
+
+    /// Whoever stands still goes on.
+    fn thaw(&mut self, now: Nanos) {
+        self.asleep.iter_mut().for_each(|(_, until, _)| *until = now.min(*until));
+    }
+
+    /// When this agent, who stood still at `time` and since a time after `up`, went on; else `time`.
+    pub fn awake_after(&self, agent: &str, time: Nanos, up: Nanos) -> Nanos {
+        let its = |agents: &Option<Vec<_>>| agents.as_ref().is_none_or(|all| all.contains(&agent));
+        let meets = |&&(from, until, ref agents): &&(Nanos, Nanos, Option<Vec<_>>)| {
+            up <= from && from <= time && time < until && its(agents)
+        };
+        self.asleep.iter().filter(meets).map(|asleep| asleep.1).max().unwrap_or(time)
     }
 
     /// True when the exchange was down, or something of it stood still, at a time between `from` and
@@ -237,7 +253,12 @@ impl Observer for Observers {
             Happening::Crashed | Happening::Stopped | Happening::PowerLost => {
                 self.faults.down_since.get_or_insert(now);
                 if let Some(day) = self.day() {
-                    day.stops(now);
+                    day.stops(now, *happening == Happening::PowerLost);
+                }
+            }
+            Happening::Closed { linger_ns } => {
+                if let Some(day) = self.day() {
+                    day.closes(now, *linger_ns);
                 }
             }
             Happening::MemoryLost { day } => {
@@ -252,9 +273,11 @@ impl Observer for Observers {
             }
             Happening::Frozen { ns } => {
                 self.faults.deaf.push((now, now.plus(*ns), false));
+                self.faults.asleep.push((now, now.plus(*ns), None));
                 self.faults.still.push((now, now.plus(*ns).plus(AFTER_FREEZE_NS), None));
             }
             Happening::ThreadFrozen { ns, agents } => {
+                self.faults.asleep.push((now, now.plus(*ns), Some(agents.clone())));
                 let until = now.plus(*ns).plus(AFTER_FREEZE_NS);
                 self.faults.still.push((now, until, Some(agents.clone())));
                 if agents.iter().any(|agent| INGRESS.contains(agent)) {
@@ -273,6 +296,7 @@ impl Observer for Observers {
             }
             Happening::Healing => {
                 self.healed = now;
+                self.faults.thaw(now);
                 self.days.iter_mut().for_each(DayWatch::heal);
             }
         }

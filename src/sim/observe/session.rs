@@ -79,6 +79,8 @@ pub struct SessionWatch {
     ends: Ends,
     /// Highest next report that an end carried.
     end_left: u64,
+    /// When this life of the exchange told the end of the day first.
+    end_told: Option<Nanos>,
     /// Generation of the last A.
     accepted_as: u32,
     /// The end that answers a logoff left then, and nobody logged in since.
@@ -127,6 +129,7 @@ impl SessionWatch {
             served_since: None,
             ends: Ends::default(),
             end_left: 0,
+            end_told: None,
             accepted_as: 0,
             over: None,
             live: Live::default(),
@@ -364,6 +367,9 @@ impl SessionWatch {
                         faults.at("the end of a day came without K", who.clone(), sent.at);
                     }
                     self.ends.on(sent.at, &who, faults);
+                }
+                if self.served_since.is_some_and(|since| since <= sent.at || !self.on_time) {
+                    self.end_told.get_or_insert(sent.at);
                 }
                 return self.pace.told(Owed::End, sent.at);
             }
@@ -717,6 +723,7 @@ impl SessionWatch {
         self.pace.up();
         self.live.up();
         self.ends.restart();
+        self.end_told = None;
         self.alone.clear();
         self.answered.clear();
         self.asked_at = now;
@@ -765,6 +772,11 @@ impl SessionWatch {
             let what = format!("session {who}: no end behind report {last}");
             faults.add("a day was closed before its end was told", what);
         }
+    }
+
+    /// When this life of the exchange told the end of the day first; `None`: nobody has to be told.
+    pub fn end_told(&self) -> Option<Nanos> {
+        self.end_told
     }
 
     /// Whether a login from `address` with this nonce is over.

@@ -97,6 +97,23 @@ pub enum What {
         /// It is down, or fails, for so long.
         down_ns: u64,
     },
+    /// The exchange dies while it closes a day that is over.
+    CrashInClosing {
+        /// Inside this storage operation of it.
+        operation: u64,
+        /// The power goes with it.
+        power: bool,
+        /// It is down for so long.
+        down_ns: u64,
+    },
+    /// The feed's thread stands still, where it has one of its own, and then the exchange dies: far behind
+    /// what the log says.
+    FeedBehind {
+        /// It stands still for so long.
+        ns: u64,
+        /// The exchange is down for so long.
+        down_ns: u64,
+    },
     /// The exchange dies as it applies a member's message, and so do the next starts.
     Poison {
         /// How often in all.
@@ -279,6 +296,14 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
     let (thread, ns) = (dice.below(64) as usize, dice.magnitude(100 * MS, 5_000 * MS));
     let on = has(Feature::Roll) && has(Feature::FreezeThread);
     add(&mut dice, on, What::FreezeOverEnd { thread, ns });
+    let mut own = Dice::new(seed, "closing");
+    let (operation, down_ns) = (own.between(1, 40), own.magnitude(MS, 500 * MS));
+    let power = own.percent(50) && has(Feature::PowerLoss);
+    let on = has(Feature::Roll) && has(Feature::CrashInStorage);
+    add(&mut own, on, What::CrashInClosing { operation, power, down_ns });
+    let (ns, down_ns) = (own.between(2_000, 6_000) * MS, own.magnitude(MS, 500 * MS));
+    let on = own.percent(70) && has(Feature::SpreadThreads);
+    add(&mut own, on, What::FeedBehind { ns, down_ns });
     // While a broker is silent the exchange stands still, perhaps over the end of his dead time.
     let mut own = Dice::new(seed, "silence");
     let at_ns = own.between(plan.run_ns / 20, plan.run_ns * 7 / 10);

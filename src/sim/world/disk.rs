@@ -161,13 +161,13 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Numbers of the segments in the hot tier, ascending.
-    fn hot_segments(&self) -> Vec<u64> {
+    /// Numbers of the segments in a directory, ascending.
+    fn segments(&self, dir: &Path) -> Vec<u64> {
         let log = self.log.name();
         let number = |name: &str| {
             name.strip_prefix(log)?.strip_prefix('-')?.strip_suffix(".seg")?.parse().ok()
         };
-        let names = self.host.names(self.hot);
+        let names = self.host.names(dir);
         let mut found: Vec<u64> = names.iter().filter_map(|name| number(name)).collect();
         found.sort_unstable();
         found
@@ -175,7 +175,7 @@ impl Place<'_> {
 
     /// What left the hot tier is confirmed, and there are no more segments than may be.
     fn hot_tier_is_right(&self, segments_max: usize, before: usize) -> Result<(), String> {
-        let hot = self.hot_segments();
+        let hot = self.segments(self.hot);
         let log = self.log.name();
         if hot.len() > segments_max.max(before) {
             return Err(format!("{log}: {} segments of {segments_max}", hot.len()));
@@ -196,10 +196,15 @@ impl Place<'_> {
             let log = self.log.name();
             return Err(format!("{log}: confirmed through {confirmed}, the disk says {said}"));
         }
-        let last = confirmed.saturating_sub(1) / self.segment_bytes;
+        self.is_synced(confirmed, "confirmed")
+    }
+
+    /// The last bytes below a position survive a power cut.
+    fn is_synced(&self, position: u64, said: &str) -> Result<(), String> {
+        let last = position.saturating_sub(1) / self.segment_bytes;
         for segment in last.saturating_sub(1)..=last {
             let path = self.archive.join(self.name(segment));
-            let end = (confirmed - segment * self.segment_bytes).min(self.segment_bytes) as usize;
+            let end = (position - segment * self.segment_bytes).min(self.segment_bytes) as usize;
             if end <= HEADER_BYTES as usize {
                 continue; // nothing of it yet
             }
@@ -213,7 +218,7 @@ impl Place<'_> {
                 .find(|&at| durable.get(at).copied().unwrap_or(0) != seen[at]);
             if let Some(at) = at.or((seen.len() < end).then_some(seen.len())) {
                 let name = self.name(segment);
-                return Err(format!("{name} is confirmed through {end}, synced below {at}"));
+                return Err(format!("{name} is {said} through {end}, synced below {at}"));
             }
         }
         Ok(())
@@ -244,7 +249,7 @@ impl World<'_> {
                 archived,
                 marked,
                 marked_in,
-                hot_before: place.hot_segments().len(),
+                hot_before: place.segments(place.hot).len(),
             }
         });
         let found: Vec<_> = places.iter().map(|place| place.left_behind(end(place.log))).collect();
@@ -266,6 +271,41 @@ impl World<'_> {
         place.marked(exchange.control().archived(log).position).0
     }
 
+    /// True when a group mark says more than the confirmed file, and a newer file has no mark yet: then
+    /// recovery has to look further back for what vouches.
+    pub(super) fn is_marked_alone(&self, log: LogIndex) -> bool {
+        let Some(exchange) = &self.exchange else { return false };
+        let place = &places(&self.host, exchange, self.plan.segment_bytes)[log as usize];
+        let (marked, segment) = place.marked(exchange.control().archived(log).position);
+        let newest = place.segments(place.archive).last().copied();
+        marked > place.said() && newest.is_some_and(|newest| newest > segment)
+    }
+
+    /// The memory of a day that is over was given back, by its end or by the start of another.
+    pub(super) fn check_given_back(&mut self) {
+        let Some(exchange) = &self.exchange else { return };
+        let (own, data) = (exchange.day.hot_dir(), exchange.facts.day.parent());
+        let (Some(root), Some(data)) = (own.parent(), data) else { return };
+        let is_held = |name: &String| {
+            let date = name.split_once('-').map_or("", |(_, date)| date);
+            let over = self.host.look(&data.join(date).join("ended")).is_some();
+            let dir = root.join(name);
+            over && dir != own && self.host.names(&dir).iter().any(|file| file.ends_with(".seg"))
+        };
+        let held = self.host.names(root).into_iter().find(is_held);
+        if let Some(name) = held.filter(|_| !self.host.is_troubled()) {
+            self.violate("the memory of an ended day is not given back", name);
+        }
+    }
+
+    /// A day is noted as over when its archive has everything, and not before.
+    pub(super) fn check_ended(&mut self, dir: &Path) {
+        let has = |name: &str| self.host.has_durably(&dir.join(name));
+        if has("ended") && !has("sealed") {
+            self.violate("a day is noted as over that is not sealed", dir.display().to_string());
+        }
+    }
+
     /// What is confirmed survives the power.
     pub(super) fn check_confirmed(&mut self) {
         let Some(exchange) = &self.exchange else { return };
@@ -276,6 +316,9 @@ impl World<'_> {
             .map(|(place, before)| place.is_on_disk(confirmed(place.log), before.confirmed_before))
             .collect();
         let turns: Vec<_> = places.iter().map(Place::slots_in_turn).collect();
+        let archived = |log| exchange.control().archived(log).position;
+        let synced: Vec<_> =
+            places.iter().map(|place| place.is_synced(archived(place.log), "archived")).collect();
         // A sync that failed may have left anything.
         let works = exchange.control().archive_failed().is_none();
         let mut seen = self.disk_seen;
@@ -291,7 +334,7 @@ impl World<'_> {
             }
         }
         self.disk_seen = seen;
-        for what in found.into_iter().filter_map(Result::err) {
+        for what in found.into_iter().chain(synced).filter_map(Result::err) {
             self.violate("the disk lacks what is confirmed", what);
         }
         for what in turns.into_iter().filter_map(Result::err) {

@@ -285,9 +285,21 @@ impl World<'_> {
     pub(super) fn end_day_when_served(&mut self) {
         let Some(exchange) = &self.exchange else { return };
         let own_now = Nanos(self.now.wrapping_add_signed(exchange.offset_ns));
-        if !exchange.ending.is_served(exchange.facts.ready, self.config.day.linger_ns, own_now) {
-            self.stop_exchange(MS, true);
+        let linger_ns = self.config.day.linger_ns;
+        if !exchange.ending.is_served(exchange.facts.ready, linger_ns, own_now) {
+            self.tell(Happening::Closed { linger_ns });
+            let (doomed, down_ns) = self.crash_closing.take().unzip();
+            self.crash_stop = doomed;
+            self.stop_exchange(down_ns.unwrap_or(MS), true);
         }
+    }
+
+    /// The thread that this agent runs on, when nobody on the way of an order does.
+    pub(super) fn thread_aside(&self, agent: &str) -> Option<usize> {
+        let on = |thread: &Thread, name| thread.agents.iter().any(|agent| agent.name() == name);
+        let mut threads = self.exchange.as_ref()?.threads.iter();
+        let way = ["gateway_ingress", "sequencer_inbound", "engine"];
+        threads.position(|thread| on(thread, agent) && !way.iter().any(|name| on(thread, name)))
     }
 
     /// SIGTERM, or the end of a day: everything is archived, as far as the disk takes it.
@@ -297,6 +309,7 @@ impl World<'_> {
         let doomed = self.crash_stop.take();
         self.host.crash_at(doomed.map(|(operation, _)| operation));
         self.host.crash_at_sync(None);
+        let dir = exchange.facts.day.clone();
         // Stopped before it could die: it dies another time.
         if self.doom.take().is_some() {
             self.put_off.extend(self.doomed_by.take());
@@ -326,7 +339,8 @@ impl World<'_> {
                     self.power_fails = doomed.is_some_and(|(_, power)| power);
                     self.counts.crashes_in_storage += u64::from(!self.power_fails);
                     self.note(|_| "dies while it stops".into());
-                    return self.die(down_ns, Happening::Crashed);
+                    self.die(down_ns, Happening::Crashed);
+                    return self.check_ended(&dir);
                 }
                 Death::Panic(text) => {
                     self.violate("an agent panicked", format!("while stopping: {text}"));
@@ -335,6 +349,7 @@ impl World<'_> {
         }
         self.host.kill();
         self.tell(Happening::Stopped);
+        self.check_ended(&dir);
     }
 
     /// A start, with everything that may come of it.
@@ -433,6 +448,7 @@ impl World<'_> {
         let begun = Nanos(self.now - took);
         self.tell(Happening::Up { day, commands, begun });
         self.check_tails();
+        self.check_given_back();
         self.check_snapshots_taken();
         self.check_confirmed();
         self.check(When::AfterStart);

@@ -177,13 +177,13 @@ impl Host {
         })
     }
 
-    /// Damages a byte of a record below `confirmed`, in the file that recovery reads. Call it while
-    /// the exchange is down. `None` when there is no such record.
+    /// Damages a byte of a record below `confirmed`, of one from `above` on where there is such a one, in
+    /// the file that recovery reads. Call it while the exchange is down. `None` when there is no record.
     pub(super) fn damage(
         &self,
         log: LogIndex,
         (dir, hot): (&Path, &Path),
-        confirmed: u64,
+        (above, confirmed): (u64, u64),
         segment_bytes: u64,
         choice: u64,
     ) -> Option<Damaged> {
@@ -194,6 +194,9 @@ impl Host {
                 break;
             }
             records.push((record.position, HEADER_BYTES + record.payload.len()));
+        }
+        if records.last().is_some_and(|last| last.0 >= above) {
+            records.retain(|record| record.0 >= above);
         }
         let count = records.len() as u64;
         // Half of the time one of the last, a quarter of the time its last bytes.

@@ -8,6 +8,14 @@ use crate::sim::{Happening, broker_host, subscriber_host};
 use crate::store::{LogIndex, Tier};
 use std::net::Ipv4Addr;
 
+/// Rounds in which damage after a power cut waits for a moment of its own, at most.
+const DAMAGE_LOOKS: u32 = 400;
+
+/// The log whose byte is damaged. Bits of its own: those below 3 say which one of a byte is flipped.
+fn damaged_log(choice: u64) -> LogIndex {
+    if choice >> 61 & 1 == 0 { LogIndex::Command } else { LogIndex::Event }
+}
+
 impl World<'_> {
     /// An incident's time has come.
     pub(super) fn strike(&mut self, incident: Incident) {
@@ -18,6 +26,9 @@ impl World<'_> {
         if freezes && self.exchange.is_none() {
             // What does not run cannot stand still.
             return;
+        }
+        if self.waits_for_marks(incident.what) {
+            return self.put_off.push(incident);
         }
         self.note(|_| format!("incident {}: {:?}", incident.number, incident.what));
         if let Some(ns) = incident.what.stalls_ns() {
@@ -90,6 +101,16 @@ impl World<'_> {
             What::Poison { deaths, halts, behind, down_ns } => {
                 self.poison = Some(Poison { deaths, halts, behind, down_ns });
             }
+            What::CrashInClosing { operation, power, down_ns } => {
+                self.crash_closing = Some(((operation, power), down_ns));
+            }
+            What::FeedBehind { ns, down_ns } => {
+                if let Some(thread) = self.thread_aside("publisher") {
+                    let what = What::FreezeThread { thread, ns };
+                    self.strike(Incident { what, ..incident });
+                    self.endings.push((self.now + ns, Ending::FeedBehind { down_ns }));
+                }
+            }
             What::FailWhenOver { .. } => self.fail_when_over = Some(incident),
             What::FreezeOverEnd { .. } => self.freeze_over_end = Some(incident),
             What::CrashActor { actor, down_ns } => {
@@ -151,6 +172,12 @@ impl World<'_> {
             Ending::MemoryFull => self.host.set_full(Tier::Memory, false),
             Ending::SlowDisk => self.host.set_sync_ns(0),
             Ending::DiskError => self.host.set_disk_errors(0),
+            Ending::FeedBehind { down_ns } => {
+                if self.exchange.is_some() && self.healing_since.is_none() {
+                    self.counts.crashes += 1;
+                    self.die(down_ns, Happening::Crashed);
+                }
+            }
         }
     }
 
@@ -161,16 +188,30 @@ impl World<'_> {
         }
     }
 
+    /// True for damage to a disk after a power cut that is put off: what vouches for the damaged record is
+    /// best a mark in the file before the newest.
+    fn waits_for_marks(&mut self, what: What) -> bool {
+        let What::Damage { choice } = what else { return false };
+        if !self.cuts_power(choice) || self.damage_looks == DAMAGE_LOOKS {
+            return false;
+        }
+        self.damage_looks += 1;
+        self.exchange.is_none() || !self.is_marked_alone(damaged_log(choice))
+    }
+
+    /// Damage comes with a power cut.
+    fn cuts_power(&self, choice: u64) -> bool {
+        self.plan.has(Feature::PowerLoss)
+            && self.plan.durability == Durability::Disk
+            && choice >> 60 & 1 == 1
+    }
+
     /// The process dies, or the machine, and a byte is damaged that recovery will read and has to miss:
     /// below the confirmed position, in memory that was not away below the committed one, on a disk
     /// after a power cut below what a group mark names (store.md, Recovery 2).
     fn damage(&mut self, choice: u64) {
         let Some(exchange) = &self.exchange else { return };
-        // Bits of its own: those below 3 say which one of a byte is flipped.
-        let log = if choice >> 61 & 1 == 0 { LogIndex::Command } else { LogIndex::Event };
-        let power = self.plan.has(Feature::PowerLoss)
-            && self.plan.durability == Durability::Disk
-            && choice >> 59 & 3 == 1;
+        let (log, power) = (damaged_log(choice), self.cuts_power(choice));
         let (confirmed, committed) =
             (exchange.control().confirmed(log), exchange.control().committed(log).position);
         let (dir, hot) = (exchange.facts.day.clone(), exchange.day.hot_dir().to_path_buf());
@@ -178,13 +219,15 @@ impl World<'_> {
         self.power_fails = power;
         self.die(20_000_000, Happening::Crashed);
         let reach = confirmed.max(if power { marked } else { committed });
+        // Mostly what the mark alone vouches for.
+        let above = if power && choice >> 40 & 3 > 0 { confirmed } else { 0 };
         // A quarter of the time a snapshot instead, where there is one.
         if choice >> 62 == 0 && self.host.damage_snapshot(&dir, choice) {
             self.snapshots.damaged = true;
             return self.note(|_| "a snapshot is damaged".into());
         }
         let Some(damage) =
-            self.host.damage(log, (&dir, &hot), reach, self.plan.segment_bytes, choice)
+            self.host.damage(log, (&dir, &hot), (above, reach), self.plan.segment_bytes, choice)
         else {
             return;
         };

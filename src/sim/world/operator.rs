@@ -130,7 +130,7 @@ impl World<'_> {
         }
         self.doom = None;
         self.crash_start = None;
-        (self.poison, self.crash_stop) = (None, None);
+        (self.poison, self.crash_stop, self.crash_closing) = (None, None, None);
         (self.fail_when_over, self.freeze_over_end) = (None, None);
         self.power_fails = false;
         self.put_off.clear();
