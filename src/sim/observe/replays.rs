@@ -114,11 +114,14 @@ impl Replays {
         recent.any(|r| r.first <= first && end <= r.end)
     }
 
-    /// Reports `head` went to `to`: again, or for the first time, as those that were in the log when the
-    /// exchange died.
-    pub fn left(&mut self, to: SocketAddrV4, head: &Head) {
+    /// Reports `head` went to `to` at `at`: again, or for the first time, as those that were in the log when the
+    /// exchange died. What comes late answers somebody else, who asks for the same.
+    pub fn left(&mut self, to: SocketAddrV4, head: &Head, at: Nanos) {
         let end = head.sequence + head.count as u64;
-        let brings = |o: &Owed| o.to == to && (head.sequence..end).contains(&o.next);
+        let brings = |o: &Owed| {
+            let in_time = at <= o.since.plus(SLACK_NS);
+            o.to == to && in_time && (head.sequence..end).contains(&o.next)
+        };
         if let Some(place) = self.owed.iter().position(brings) {
             let owed = &mut self.owed[place];
             (owed.next, owed.packets) = (end, owed.packets + 1);
@@ -204,7 +207,7 @@ mod tests {
         let mut answer = |at: u64, packets: &[(u64, u16)]| {
             replays.asked(peer, &head(5, 90), Nanos(at), Some(60));
             for &(first, count) in packets {
-                replays.left(peer, &head(first, count));
+                replays.left(peer, &head(first, count), Nanos(at + 1));
                 replays.sent(peer, &head(first, count), Nanos(at + 1), 0, &mut faults);
             }
             replays.until(Nanos(at + 2 * SLACK_NS), 0, &mut faults);
@@ -225,8 +228,11 @@ mod tests {
             let (mut replays, mut faults) = (Replays::default(), Faults::default());
             replays.asked(peer, &head(1, 0xFFFE), Nanos(0), Some(4_000));
             for packet in 0..packets {
-                replays.left(peer, &head(1 + 32 * packet, 32));
+                replays.left(peer, &head(1 + 32 * packet, 32), Nanos(packet));
             }
+            // Much later the same is asked for again.
+            let late = Nanos(SLACK_NS + 1);
+            (0..64).for_each(|packet| replays.left(peer, &head(1 + 32 * packet, 32), late));
             replays.until(Nanos(2 * SLACK_NS), 0, &mut faults);
             assert_eq!(faults.found.len(), faults_expected, "{packets} packets");
         }

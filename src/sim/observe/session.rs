@@ -399,7 +399,7 @@ impl SessionWatch {
         }
         if head.count > 0 {
             self.live.left(head.sequence, last);
-            self.replays.left(sent.peer, head);
+            self.replays.left(sent.peer, head, sent.at);
         }
         if head.count > 0 && (last <= self.highest || self.is_before_login(last, sent)) {
             self.replays.sent(sent.peer, head, sent.at, self.slot.0, faults);
