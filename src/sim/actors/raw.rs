@@ -722,7 +722,7 @@ impl Actor for RawClient {
                 for _ in 0..self.dice.between(1, 4) * u64::from(!sulks) {
                     self.mischief();
                 }
-                if !sulks && self.dice.percent(1) {
+                if !sulks && self.dice.percent(2) {
                     self.mute = self.dice.percent(40);
                     self.left |= self.mute;
                     self.sulks_until = now.plus(if self.mute { 1_700 } else { 4_500 } * MS);

@@ -276,13 +276,6 @@ impl DayWatch {
             self.taken.pop_front();
         }
         self.refusals.expect(until, &mut self.sessions, &self.keys);
-        for (at, slot) in self.refusals.take_right() {
-            let over = self.hours.over().is_some_and(|over| over <= at.plus(LOGIN_KNOWN_NS));
-            if self.clocks_agree && self.hours.up_since() <= at && !over {
-                let accepted = self.sessions[slot.0 as usize].answered_as();
-                self.intake.owe_login(at, slot, accepted);
-            }
-        }
     }
 
     /// The exchange sent a datagram.
@@ -409,7 +402,6 @@ impl DayWatch {
                 if let Err(what) = checked {
                     faults.add(rule, format!("command {seq}: {what}"));
                 }
-                self.intake.logged_in(login);
                 let last =
                     std::mem::replace(&mut self.logins[slot], (login.generation, login.received));
                 if last.0 == login.generation && self.is_under_way(last.1, login.received) {

@@ -86,8 +86,6 @@ pub struct Refusals {
     fresh: VecDeque<(SocketAddrV4, Nanos, [u8; 104])>,
     /// Times of the last J 'A' to a host.
     failures: BTreeMap<Ipv4Addr, VecDeque<Nanos>>,
-    /// Right logins that are no repeats, from hosts that are not silenced.
-    right: Vec<(Nanos, SessionSlot)>,
 }
 
 impl Refusals {
@@ -132,30 +130,17 @@ impl Refusals {
             let session = named.and_then(|slot| sessions.get_mut(slot));
             let fresh = !login.has_nonce(from);
             let (mut known, mut late) = (false, login.time().abs_diff(at.0) > CLOCK_NS);
-            let mut later = false;
             if let Some(session) = session {
                 known = session.is_again(from, nonce, at) || session.knows(from, nonce, at);
                 let settled = Nanos(at.0.saturating_sub(KNOWN_NS));
                 late |= login.time() <= session.login_time(settled);
-                later = login.time() > session.login_time(at);
             }
             let peer = self.peers.entry(from).or_default();
             peer.unchallenged += i64::from(fresh);
             if !known && (fresh || late || !login.is_right(from, keys)) {
                 peer.owed.push_back((at, fresh));
-            } else if let Some(slot) = named.filter(|_| !known && later) {
-                let failures = self.failures.get(from.ip()).into_iter().flatten();
-                if failures.filter(|&&failed| at.since(failed) <= 2 * SECOND).count() < FAILURES_MAX
-                {
-                    self.right.push((at, SessionSlot(slot as u16)));
-                }
             }
         }
-    }
-
-    /// Right logins since the last call: when each came, and of which session.
-    pub fn take_right(&mut self) -> Vec<(Nanos, SessionSlot)> {
-        std::mem::take(&mut self.right)
     }
 
     /// Judges up to `now` what was never answered.

@@ -375,13 +375,16 @@ impl SessionWatch {
             }
             _ => self.pace.told(Owed::Heartbeat, sent.at),
         }
+        if head.count == 0 {
+            // K goes with it, also to a login whose A an earlier life did not get to.
+            self.asked_at = sent.at;
+        }
         let accepted = self.bound(sent.at).filter(|l| l.event.generation == self.accepted_as);
         let idle_ns = accepted.map(Login::idle_ns);
         let last = (head.sequence + head.count as u64).saturating_sub(1);
         match idle_ns.filter(|_| self.on_time) {
             Some(idle_ns) if head.count == 0 => {
                 self.pace.owe(Owed::Answer, sent.at);
-                self.asked_at = sent.at;
                 let beats = self.beats.as_mut();
                 if let Some(early) = beats.and_then(|beats| beats.heartbeat(sent.at, idle_ns)) {
                     let what = format!("session {}: {} us", self.slot.0, early / 1_000);
@@ -798,11 +801,6 @@ impl SessionWatch {
     pub fn login_time(&self, at: Nanos) -> u64 {
         let login = self.logins.iter().rev().find(|l| l.from <= at);
         login.map_or(0, |l| l.event.login_time.0)
-    }
-
-    /// Generation of the last login that A answered.
-    pub fn answered_as(&self) -> u32 {
-        self.accepted_as
     }
 
     /// Which session.
