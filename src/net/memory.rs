@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Error, ErrorKind, Result};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lossy::Random;
@@ -52,6 +53,15 @@ struct Endpoint {
     /// Where it is: of a group's member the interface.
     host: Ipv4Addr,
     waiting: VecDeque<Datagram>,
+    /// Something waits: an empty port is looked at without the lock.
+    ready: Arc<AtomicBool>,
+}
+
+impl Endpoint {
+    fn put(&mut self, datagram: Datagram) {
+        self.waiting.push_back(datagram);
+        self.ready.store(true, Ordering::Release);
+    }
 }
 
 struct State {
@@ -171,11 +181,11 @@ impl MemoryNetwork {
         }
     }
 
-    /// Datagrams that wait at this address to be received.
-    pub fn waiting(&self, address: SocketAddrV4) -> usize {
+    /// True when something waits at this address to be received.
+    pub fn waits(&self, address: SocketAddrV4) -> bool {
         let state = self.lock();
-        let there = state.endpoints.values().filter(|endpoint| endpoint.address == address);
-        there.map(|endpoint| endpoint.waiting.len()).sum()
+        let mut full = state.endpoints.values().filter(|endpoint| !endpoint.waiting.is_empty());
+        full.any(|endpoint| endpoint.address == address)
     }
 
     /// Gives what passed since the last call for an empty one.
@@ -253,8 +263,11 @@ impl MemoryNetwork {
     fn open(&self, state: &mut State, address: SocketAddrV4, host: Ipv4Addr) -> MemoryPort {
         let number = state.next_endpoint;
         state.next_endpoint += 1;
-        state.endpoints.insert(number, Endpoint { address, host, waiting: VecDeque::new() });
-        MemoryPort::new(Arc::new(Place { network: self.clone(), number, address }))
+        let ready = Arc::new(AtomicBool::new(false));
+        let endpoint =
+            Endpoint { address, host, waiting: VecDeque::new(), ready: Arc::clone(&ready) };
+        state.endpoints.insert(number, endpoint);
+        MemoryPort::new(Arc::new(Place { network: self.clone(), number, address, ready }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -283,7 +296,7 @@ impl State {
                 *lost += 1;
                 continue;
             }
-            endpoint.waiting.push_back(datagram.copy(pool));
+            endpoint.put(datagram.copy(pool));
         }
         if receivers == 0 {
             *lost += 1;
@@ -319,7 +332,7 @@ impl State {
             match found {
                 Some(endpoint) if endpoint.waiting.len() < *waiting_max => {
                     flight.delivered(&datagram);
-                    endpoint.waiting.push_back(datagram);
+                    endpoint.put(datagram);
                 }
                 Some(_) => {
                     flight.counts.overflowed += 1;
@@ -339,6 +352,7 @@ struct Place {
     network: MemoryNetwork,
     number: u64,
     address: SocketAddrV4,
+    ready: Arc<AtomicBool>,
 }
 
 impl Drop for Place {
@@ -370,13 +384,15 @@ impl MemoryPort {
 
 impl Port for MemoryPort {
     fn receive(&mut self, mut on_datagram: impl FnMut(&[u8], SocketAddrV4)) -> usize {
+        if !self.place.ready.load(Ordering::Acquire) {
+            return 0;
+        }
         {
             let state = &mut *self.place.network.lock();
-            if let Some(endpoint) = state.endpoints.get_mut(&self.place.number)
-                && !endpoint.waiting.is_empty()
-            {
+            if let Some(endpoint) = state.endpoints.get_mut(&self.place.number) {
                 let count = endpoint.waiting.len().min(BURST);
                 self.incoming.extend(endpoint.waiting.drain(..count));
+                self.place.ready.store(!endpoint.waiting.is_empty(), Ordering::Release);
                 if let Some(flight) = state.flight.as_deref_mut() {
                     self.incoming.iter().for_each(|d| flight.taken(endpoint.address, d));
                 }

@@ -530,7 +530,7 @@ impl<'p> World<'p> {
     fn check_reading(&mut self) {
         if self.exchange.is_none() {
             self.unread_since = None;
-        } else if self.unread_since.is_none() && self.network.waiting(GATEWAY) > 0 {
+        } else if self.unread_since.is_none() && self.network.waits(GATEWAY) {
             self.unread_since = Some(self.now);
         }
     }

@@ -48,7 +48,9 @@ impl World<'_> {
     pub(super) fn check_ladder(&mut self) {
         let mode = self.exchange.as_ref().map(|exchange| exchange.status().mode());
         let before = self.ladder.mode.map(|before| before.0);
-        let percent = self.exchange.as_ref().map_or(0, |exchange| self.backlog(exchange));
+        // Only who has to come back is held against the least.
+        let low = self.exchange.as_ref().filter(|_| mode != Some(Mode::Normal));
+        let percent = low.map_or(0, |exchange| self.backlog(exchange));
         let least = self.ladder.least;
         if mode != before {
             self.ladder.mode = mode.map(|mode| (mode, self.now));
