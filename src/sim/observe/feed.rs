@@ -55,7 +55,7 @@ pub struct FeedWatch {
     /// The line that had the last datagram first.
     first_on: Option<usize>,
     /// First messages that may leave next, after a start.
-    resumes: Option<[u64; 2]>,
+    resumes: Vec<u64>,
     quiet: bool,
     ended: bool,
     /// Since when each line owes the end of session.
@@ -81,7 +81,7 @@ impl FeedWatch {
             beats: Default::default(),
             half: None,
             first_on: None,
-            resumes: None,
+            resumes: Vec::new(),
             quiet: false,
             ended: false,
             end_owed: [None; 2],
@@ -236,9 +236,8 @@ impl FeedWatch {
             }
             return;
         }
-        if let Some(may) = self.resumes.take()
-            && !may.contains(&first)
-        {
+        let may = std::mem::take(&mut self.resumes);
+        if !may.is_empty() && !may.contains(&first) {
             let what = format!("line {name}: {first} is the first, {may:?} may be");
             faults.at("the feed goes on elsewhere after a start", what, sent.at);
         }
@@ -369,8 +368,9 @@ impl FeedWatch {
         let told = self.messages.told();
         let resent = (told + 1).saturating_sub(RESENT).max(1);
         let next = resent.min(self.left_on_both() + 1);
-        // With the machine's memory goes the note of what had left.
-        self.resumes = Some([next, if power_lost { resent } else { next }]);
+        // With the machine's memory goes the note of what had left. Where a life began that sent nothing is
+        // what it noted.
+        self.resumes.extend([next, if power_lost { resent } else { next }]);
         (self.half, self.first_on) = (None, None);
         self.beats.iter_mut().for_each(Beats::restart);
         // An ended day that is served again says so again.
