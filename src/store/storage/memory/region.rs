@@ -1,8 +1,8 @@
 //! Pages that several mappings share: what a simulated file is made of.
 //!
-//! Consumes a size; produces base and length, and further mappings of the same pages. A mapping of a
-//! process that died is detached: it keeps its address and bytes, and nobody sees any more what is
-//! done to them. That takes real mappings: what a process maps is written by plain stores, which
+//! Consumes a size; produces base and length, and further mappings of the same pages. A mapping through
+//! which a process that died could write is detached: it keeps its address and bytes, and nobody sees any
+//! more what is done to them. That takes real mappings: what a process maps is written by plain stores, which
 //! nothing could intercept.
 
 use std::io;
