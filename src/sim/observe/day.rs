@@ -7,6 +7,7 @@ use super::feed::{FeedPath, FeedWatch};
 use super::hours::Hours;
 use super::intake::Intake;
 use super::ledger::Ledger;
+use super::rate::Tokens;
 use super::refusals::Refusals;
 use super::repairs::Repairs;
 use super::scene::Scene;
@@ -14,9 +15,9 @@ use super::seen::{Believed, Concluded, Delivered, Mirrored};
 use super::session::SessionWatch;
 use super::upstream::{Challenges, PassedOver, Taken, Upstream};
 use super::window::Window;
-use super::{Faults, Sent};
+use super::{Deaf, Faults, Sent};
 use crate::broker::SettledBy;
-use crate::exchange::command::{Command, Logoff, MessageHead, Verdict};
+use crate::exchange::command::{Command, Login, Logoff, MessageHead, Verdict};
 use crate::exchange::event::{Event, EventBody, NO_SESSION};
 use crate::exchange::genesis::Genesis;
 use crate::sim::{GATEWAY, GROUP_A, GROUP_B, REPAIR};
@@ -27,6 +28,8 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 const MS: u64 = 1_000_000;
+/// The rule of everything that stands in the log for a client.
+const UNSENT: &str = "a command that no client sent";
 /// Datagrams of one receive burst at most.
 const BURST: usize = 64;
 /// Who sends so few messages in two seconds is dropped for no rate and no window.
@@ -45,17 +48,6 @@ const UNDER_WAY_NS: u64 = 100 * MS;
 const STALL_NS: u64 = 210 * MS;
 /// Commands remembered whose reports left.
 const LIVE_MAX: usize = 4_096;
-
-/// A session's rate, modelled: tokens in billionths.
-#[derive(Clone, Copy)]
-struct Tokens {
-    level: u128,
-    last: Nanos,
-    /// The second bucket, of twice the rate and burst.
-    flood: u128,
-    /// Messages received at `last`: a datagram takes no more than a full second bucket holds.
-    at_once: u128,
-}
 
 /// One day.
 pub struct DayWatch {
@@ -202,7 +194,7 @@ impl DayWatch {
         self.stopped = None;
         self.closed = None;
         self.hours.up(now);
-        self.fill_tokens();
+        self.tokens = vec![Tokens::full(self.rate); self.keys.len()];
         self.refusals.up();
         self.repairs.up(now);
         self.intake.up();
@@ -212,12 +204,6 @@ impl DayWatch {
             feed.excuse(now, self.power_lost);
         }
         self.power_lost = false;
-    }
-
-    fn fill_tokens(&mut self) {
-        let level = self.rate.1.max(1) as u128 * 1_000_000_000;
-        let tokens = Tokens { level, last: Nanos(0), flood: 2 * level, at_once: 0 };
-        self.tokens = vec![tokens; self.keys.len()];
     }
 
     /// The gateway received a datagram.
@@ -369,7 +355,6 @@ impl DayWatch {
         challenges: &Challenges,
         faults: &mut Faults,
     ) {
-        let rule = "a command that no client sent";
         self.hours.on_command(seq, time, command, faults);
         self.causes.push(match command {
             Command::Message(head, _) => Some((head.session, head.client_seq)),
@@ -383,55 +368,16 @@ impl DayWatch {
                 self.judge_order(seq, head, made, faults);
                 self.judge_passed_over(seq, head, made, faults);
                 match self.upstream.check_message(head, body) {
-                    Err(what) => faults.add(rule, format!("command {seq}: {what}")),
+                    Err(what) => faults.add(UNSENT, format!("command {seq}: {what}")),
                     Ok(well_formed) => self.judge_verdict(seq, head, well_formed, faults),
                 }
             }
             Command::Login(login) => {
-                let slot = login.session.0 as usize;
-                let Some(key) = self.keys.get(slot).copied() else {
-                    return faults.add(rule, format!("command {seq}: {login:?}"));
-                };
-                let off = login.login_time.0.abs_diff(login.received.0);
-                if self.clocks_agree && off > LOGIN_TIME_NS {
-                    let what = format!("command {seq}: off by {} ms: {login:?}", off / MS);
-                    faults.add("a login of another time", what);
-                }
-                let user = crate::sim::user(slot);
-                let checked = self.upstream.check_login(login, user, &key, GATEWAY, challenges);
-                if let Err(what) = checked {
-                    faults.add(rule, format!("command {seq}: {what}"));
-                }
-                let last =
-                    std::mem::replace(&mut self.logins[slot], (login.generation, login.received));
-                if last.0 == login.generation && self.is_under_way(last.1, login.received) {
-                    faults.add("a login was sequenced again", format!("command {seq}: {login:?}"));
-                }
-                if let Some(ended) = self.marked
-                    && ended.plus(LOGIN_KNOWN_NS) <= login.received
-                    && self.clocks_agree
-                    && !faults.excused(ended, ended.plus(LOGIN_KNOWN_NS))
-                {
-                    let what = format!("command {seq}: it ended at {}: {login:?}", ended.0);
-                    faults.add("a login after the end of the day", what);
-                }
-                let (last, since) = self.login_times[slot];
-                if self.clocks_agree
-                    && login.login_time <= last
-                    && since.plus(LOGIN_KNOWN_NS) <= login.received
-                    && !faults.excused(since, since.plus(LOGIN_KNOWN_NS))
-                {
-                    let what = format!("command {seq}: the last is of {}: {login:?}", last.0);
-                    faults.add("a login no later than the last", what);
-                }
-                if made.iter().any(|e| matches!(e.body, EventBody::LoggedIn(_))) {
-                    self.login_times[slot] = (login.login_time, time);
-                    self.upstream.bind(login, &key);
-                }
+                self.judge_login((seq, time), login, made, challenges, faults);
             }
             Command::Logoff(m) => {
                 if let Err(what) = self.upstream.check_logoff(m) {
-                    faults.add(rule, format!("command {seq}: {what}"));
+                    faults.add(UNSENT, format!("command {seq}: {what}"));
                 }
                 // One that is not the next is answered with K and fills no log.
                 let effective = made.iter().any(|e| matches!(e.body, EventBody::SessionEnded(_)));
@@ -467,6 +413,56 @@ impl DayWatch {
                 EventBody::SessionMark(m) if m.code == b'E' => self.marked = Some(time),
                 _ => {}
             }
+        }
+    }
+
+    /// A login is one that its user sent now, and no repeat.
+    fn judge_login(
+        &mut self,
+        (seq, time): (u64, Nanos),
+        login: &Login,
+        made: &[Event],
+        challenges: &Challenges,
+        faults: &mut Faults,
+    ) {
+        let slot = login.session.0 as usize;
+        let Some(key) = self.keys.get(slot).copied() else {
+            return faults.add(UNSENT, format!("command {seq}: {login:?}"));
+        };
+        let off = login.login_time.0.abs_diff(login.received.0);
+        if self.clocks_agree && off > LOGIN_TIME_NS {
+            let what = format!("command {seq}: off by {} ms: {login:?}", off / MS);
+            faults.add("a login of another time", what);
+        }
+        let user = crate::sim::user(slot);
+        let checked = self.upstream.check_login(login, user, &key, GATEWAY, challenges);
+        if let Err(what) = checked {
+            faults.add(UNSENT, format!("command {seq}: {what}"));
+        }
+        let last = std::mem::replace(&mut self.logins[slot], (login.generation, login.received));
+        if last.0 == login.generation && self.is_under_way(last.1, login.received) {
+            faults.add("a login was sequenced again", format!("command {seq}: {login:?}"));
+        }
+        if let Some(ended) = self.marked
+            && ended.plus(LOGIN_KNOWN_NS) <= login.received
+            && self.clocks_agree
+            && !faults.excused(ended, ended.plus(LOGIN_KNOWN_NS))
+        {
+            let what = format!("command {seq}: it ended at {}: {login:?}", ended.0);
+            faults.add("a login after the end of the day", what);
+        }
+        let (last, since) = self.login_times[slot];
+        if self.clocks_agree
+            && login.login_time <= last
+            && since.plus(LOGIN_KNOWN_NS) <= login.received
+            && !faults.excused(since, since.plus(LOGIN_KNOWN_NS))
+        {
+            let what = format!("command {seq}: the last is of {}: {login:?}", last.0);
+            faults.add("a login no later than the last", what);
+        }
+        if made.iter().any(|e| matches!(e.body, EventBody::LoggedIn(_))) {
+            self.login_times[slot] = (login.login_time, time);
+            self.upstream.bind(login, &key);
         }
     }
 
@@ -551,15 +547,11 @@ impl DayWatch {
         };
         let burst = self.bursts.iter().rev().find(|(at, _)| *at == came.at);
         // More than one burst may bear the same time.
-        if came.at < tokens.last || burst.is_some_and(|(_, count)| *count > BURST) {
+        if burst.is_some_and(|(_, count)| *count > BURST) {
             return false;
         }
-        let (per_second, full) = (self.rate.0.max(1) as u128, 2 * self.rate.1.max(1) as u128);
-        let gained = 2 * per_second * came.at.since(tokens.last) as u128;
-        let flood = (tokens.flood + gained).min(full * 1_000_000_000);
-        let there =
-            tokens.at_once <= full && flood >= full.min(came.blocks as u128) * 1_000_000_000;
-        there && window.had_room(session.said_applied(came.at), came.blocks)
+        tokens.had_room(came.at, came.blocks)
+            && window.had_room(session.said_applied(came.at), came.blocks)
     }
 
     /// A client that does not wait is dropped before it is sequenced.
@@ -596,23 +588,11 @@ impl DayWatch {
     ) {
         let expected = if well_formed { Verdict::Ok } else { Verdict::Malformed };
         let Some(tokens) = self.tokens.get_mut(head.session.0 as usize) else { return };
-        let (per_second, burst) = (self.rate.0.max(1) as u128, self.rate.1.max(1) as u128);
-        let gained = head.received.since(tokens.last) as u128 * per_second;
-        tokens.level = (tokens.level + gained).min(burst * 1_000_000_000);
-        tokens.flood = (tokens.flood + 2 * gained).min(2 * burst * 1_000_000_000);
-        tokens.at_once = if head.received > tokens.last { 1 } else { tokens.at_once + 1 };
-        tokens.last = tokens.last.max(head.received);
-        if tokens.at_once <= 2 * burst {
-            if tokens.flood < 1_000_000_000 {
-                faults.add("a flood reached the log", format!("command {seq}: {head:?}"));
-            }
-            tokens.flood = tokens.flood.saturating_sub(1_000_000_000);
+        let taken = tokens.take(head.received);
+        if taken.flood {
+            faults.add("a flood reached the log", format!("command {seq}: {head:?}"));
         }
-        let there = tokens.level >= 1_000_000_000;
-        if there {
-            tokens.level -= 1_000_000_000;
-        }
-        let expected = if there { expected } else { Verdict::Throttled };
+        let expected = if taken.there { expected } else { Verdict::Throttled };
         if head.verdict != expected as u8 {
             let what = format!("command {seq}: expected {expected:?}, got {head:?}");
             faults.add("a block has the wrong verdict", what);
@@ -640,17 +620,17 @@ impl DayWatch {
             let heard = self.upstream.heard(slot, generation, by).unwrap_or(Nanos(0));
             heard.max(self.hours.up_since()).max(since).plus(dead_ns) <= by
         };
-        let too_soon = |&(from, back, others): &(Nanos, Nanos, bool)| {
-            let heard_again = time.since(back) + 5 * MS < dead_ns;
-            let before = if others { from.plus(STALL_NS) } else { from };
-            heard_again && self.hours.up_since() < from && !was_dead(before)
+        let too_soon = |deaf: &&Deaf| {
+            let heard_again = time.since(deaf.until) + 5 * MS < dead_ns;
+            let before = if deaf.others { deaf.from.plus(STALL_NS) } else { deaf.from };
+            heard_again && self.hours.up_since() < deaf.from && !was_dead(before)
         };
         let deaf = faults.deaf_before(time).find(too_soon);
-        if let Some((_, back, _)) = deaf
+        if let Some(deaf) = deaf
             && bound == generation
             && !self.hours.is_healing()
         {
-            let (back, dead) = (time.since(back) / MS, dead_ns / MS);
+            let (back, dead) = (time.since(deaf.until) / MS, dead_ns / MS);
             let what =
                 format!("command {seq}: session {} could be heard for {back} of {dead} ms", slot.0);
             faults.add("a session was ended too early", what);

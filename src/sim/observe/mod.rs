@@ -15,7 +15,7 @@
 //! | `probe` | rules of the exchange that no command of the log meets, on copies |
 //! | `refusals`, `replays`, `repairs` | H, J, reports and messages sent again: who asked, how often, how much, who got none |
 //! | `window`, `intake` | more under way than the gateway may take; messages that it does not take |
-//! | `day` | verdicts against the rate, ticks, phases, dead times; brokers' and subscribers' own word |
+//! | `day`, `rate` | verdicts against the rate, ticks, phases, dead times; brokers' and subscribers' own word |
 //! | `stream`, `bytes`, `seen`, `scene` | contents under numbers; the wire; what actors wrote down; what was configured |
 
 mod bytes;
@@ -27,6 +27,7 @@ mod ledger;
 mod live;
 mod pace;
 mod probe;
+mod rate;
 mod refusals;
 mod repairs;
 mod replays;
@@ -74,14 +75,24 @@ pub struct Faults {
     excuses: Vec<(Nanos, Nanos)>,
     /// The same without the time behind a start.
     stalls: Vec<(Nanos, Nanos)>,
-    /// Nobody read what clients sent: from, until; others of the exchange went on.
-    deaf: Vec<(Nanos, Nanos, bool)>,
+    /// Nobody read what clients sent.
+    deaf: Vec<Deaf>,
     /// The exchange was down, or these agents of it stood still, `None` = all: from, until.
     still: Vec<(Nanos, Nanos, Option<Vec<&'static str>>)>,
     /// These agents of the exchange stood still, `None` = all, without the time to work off what waited.
     asleep: Vec<(Nanos, Nanos, Option<Vec<&'static str>>)>,
     /// The exchange is down.
     down_since: Option<Nanos>,
+}
+
+/// Nobody read what clients sent.
+pub struct Deaf {
+    /// Since then.
+    pub from: Nanos,
+    /// Until then.
+    pub until: Nanos,
+    /// Others of the exchange went on.
+    pub others: bool,
 }
 
 /// More of one check say nothing more.
@@ -115,12 +126,10 @@ impl Faults {
             || self.still.iter().any(|still| meets(still) && its(&still.2))
     }
 
-    /// From when to when nobody could be heard for long, begun before `time`, and whether others of the
-    /// exchange went on.
-    pub fn deaf_before(&self, time: Nanos) -> impl Iterator<Item = (Nanos, Nanos, bool)> + '_ {
-        let away =
-            move |deaf: &(Nanos, Nanos, bool)| deaf.0 <= time && deaf.1.since(deaf.0) >= AWAY_NS;
-        self.deaf.iter().rev().copied().filter(away)
+    /// When nobody could be heard for long, begun before `time`; the last first.
+    pub fn deaf_before(&self, time: Nanos) -> impl Iterator<Item = &Deaf> {
+        let away = move |deaf: &&Deaf| deaf.from <= time && deaf.until.since(deaf.from) >= AWAY_NS;
+        self.deaf.iter().rev().filter(away)
     }
 
     /// Whoever stands still goes on.
@@ -272,7 +281,7 @@ impl Observer for Observers {
                 self.faults.stalls.push(stall);
             }
             Happening::Frozen { ns } => {
-                self.faults.deaf.push((now, now.plus(*ns), false));
+                self.faults.deaf.push(Deaf { from: now, until: now.plus(*ns), others: false });
                 self.faults.asleep.push((now, now.plus(*ns), None));
                 self.faults.still.push((now, now.plus(*ns).plus(AFTER_FREEZE_NS), None));
             }
@@ -281,12 +290,12 @@ impl Observer for Observers {
                 let until = now.plus(*ns).plus(AFTER_FREEZE_NS);
                 self.faults.still.push((now, until, Some(agents.clone())));
                 if agents.iter().any(|agent| INGRESS.contains(agent)) {
-                    self.faults.deaf.push((now, now.plus(*ns), true));
+                    self.faults.deaf.push(Deaf { from: now, until: now.plus(*ns), others: true });
                 }
             }
             Happening::Unread { since } => {
                 if now.since(*since) >= AWAY_NS {
-                    self.faults.deaf.push((*since, now, true));
+                    self.faults.deaf.push(Deaf { from: *since, until: now, others: true });
                 }
             }
             Happening::Voided { command } => {
