@@ -114,8 +114,8 @@ impl Replays {
         recent.any(|r| r.first <= first && end <= r.end)
     }
 
-    /// Reports `head` went to `to` at `at`: again, or for the first time, as those that were in the log when the
-    /// exchange died. What comes late answers somebody else, who asks for the same.
+    /// Reports `head` went to `to` at `at`: again, or for the first time, as those that were in the log when
+    /// the exchange died. What comes late answers another request for the same.
     pub fn left(&mut self, to: SocketAddrV4, head: &Head, at: Nanos) {
         let end = head.sequence + head.count as u64;
         let brings = |o: &Owed| {

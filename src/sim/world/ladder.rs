@@ -17,7 +17,8 @@ const LOOK_NS: u64 = 5 * MS;
 const NORMAL: std::ops::RangeInclusive<u64> = 0..=51;
 const CANCEL_ONLY: std::ops::RangeInclusive<u64> = 33..=91;
 const HALT: std::ops::RangeInclusive<u64> = 73..=FULL;
-/// A mode is left for the one below when the backlog has been so small since it began (percent), give or take four.
+/// A mode is left for the one below when the backlog has been so small since it began, percent, give or
+/// take four.
 const LEAVES: [(Mode, Mode, u64); 2] =
     [(Mode::CancelOnly, Mode::Normal, 38), (Mode::Halt, Mode::CancelOnly, 78)];
 /// Beyond that the logs may have no room for the command that changes the mode.
