@@ -81,6 +81,8 @@ struct State {
 #[derive(Clone)]
 pub struct MemoryNetwork {
     state: Arc<Mutex<State>>,
+    /// Something passed the watched ports since [`MemoryNetwork::swap_taps`].
+    passed: Arc<AtomicBool>,
 }
 
 impl Default for MemoryNetwork {
@@ -110,6 +112,7 @@ impl MemoryNetwork {
                 pool: Vec::new(),
                 flight: None,
             })),
+            passed: Arc::default(),
         }
     }
 
@@ -117,7 +120,7 @@ impl MemoryNetwork {
     /// happens on the way is drawn from `seed` by the faults of its link.
     pub fn simulated(seed: u64) -> MemoryNetwork {
         let network = MemoryNetwork::new();
-        network.lock().flight = Some(Box::new(Flight::new(seed)));
+        network.lock().flight = Some(Box::new(Flight::new(seed, Arc::clone(&network.passed))));
         network
     }
 
@@ -190,6 +193,9 @@ impl MemoryNetwork {
 
     /// Gives what passed since the last call for an empty one.
     pub fn swap_taps(&self, taps: &mut Taps) {
+        if !self.passed.load(Ordering::Acquire) {
+            return taps.clear();
+        }
         match self.lock().flight.as_deref_mut() {
             Some(flight) => flight.swap_taps(taps),
             None => taps.clear(),

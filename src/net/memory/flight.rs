@@ -9,6 +9,8 @@ use crate::random::SplitMix64;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Datagrams remembered for [`super::MemoryNetwork::overheard`].
 const OVERHEARD_MAX: usize = 128;
@@ -166,10 +168,12 @@ pub(super) struct Flight {
     /// Host whose ports are watched.
     tapped: Option<Ipv4Addr>,
     taps: Taps,
+    /// Something passed there: shared with the network, which looks without its lock.
+    passed: Arc<AtomicBool>,
 }
 
 impl Flight {
-    pub(super) fn new(seed: u64) -> Flight {
+    pub(super) fn new(seed: u64, passed: Arc<AtomicBool>) -> Flight {
         Flight {
             now: 0,
             under_way: BinaryHeap::new(),
@@ -184,6 +188,7 @@ impl Flight {
             listening: false,
             tapped: None,
             taps: Taps::default(),
+            passed,
         }
     }
 
@@ -207,22 +212,25 @@ impl Flight {
     pub(super) fn swap_taps(&mut self, taps: &mut Taps) {
         taps.clear();
         std::mem::swap(&mut self.taps, taps);
+        self.passed.store(false, Ordering::Release);
+    }
+
+    fn tap_into(&mut self, sent: bool, local: SocketAddrV4, peer: SocketAddrV4, bytes: &[u8]) {
+        if self.tapped == Some(*local.ip()) {
+            self.taps.push(sent, local, peer, bytes);
+            self.passed.store(true, Ordering::Release);
+        }
     }
 
     /// A datagram leaves a port, before anything happens to it.
     pub(super) fn leaves(&mut self, datagram: &Datagram) {
-        if self.tapped == Some(*datagram.from.ip()) {
-            let bytes = &datagram.bytes[..datagram.length];
-            self.taps.push(true, datagram.from, datagram.to, bytes);
-        }
+        let bytes = &datagram.bytes[..datagram.length];
+        self.tap_into(true, datagram.from, datagram.to, bytes);
     }
 
     /// A process takes a datagram from its port.
     pub(super) fn taken(&mut self, local: SocketAddrV4, datagram: &Datagram) {
-        if self.tapped == Some(*local.ip()) {
-            let bytes = &datagram.bytes[..datagram.length];
-            self.taps.push(false, local, datagram.from, bytes);
-        }
+        self.tap_into(false, local, datagram.from, &datagram.bytes[..datagram.length]);
     }
 
     pub(super) fn trace(&self) -> u64 {
