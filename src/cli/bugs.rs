@@ -46,10 +46,11 @@ fn hunt(bug: Bug, first: u64) -> Option<(u64, Outcome)> {
     (first..first + SEEDS_MAX).find_map(|seed| {
         let plan = Plan::draw(seed, Reduction::default());
         planted::plant(Some(bug));
-        let outcome = sim::run(&plan, false);
+        let outcome = super::sim::run_to_its_end(&plan, false);
         planted::plant(None);
         let fails = !outcome.violations.is_empty();
-        (fails && sim::run(&plan, false).violations.is_empty()).then_some((seed, outcome))
+        (fails && super::sim::run_to_its_end(&plan, false).violations.is_empty())
+            .then_some((seed, outcome))
     })
 }
 

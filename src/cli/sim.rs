@@ -6,6 +6,8 @@ use rialto::clock::{Clock, SystemClock};
 use rialto::sim::{self, Outcome, Plan, Reduction, Summary};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 /// Lines of a history that are printed.
 const HISTORY_LINES: usize = 120;
@@ -14,6 +16,8 @@ const ORDERS_MIN: u64 = 1_000;
 const CRASHES_MIN: u64 = 2;
 /// Failing seeds that are told; the run ends with the last of them.
 const FAILURES_MAX: u64 = 5;
+/// Real time within which a seed ends; most take a fraction of a second.
+const REAL_TIME_MAX: Duration = Duration::from_secs(180);
 
 /// Runs simulated venues under faults and checks what must hold
 ///
@@ -81,10 +85,30 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Runs a plan. A step of it that never ends cannot be a violation: it is told here, and the process
+/// ends with exit code 1.
+pub(super) fn run_to_its_end(plan: &Plan, history: bool) -> Outcome {
+    let (ended, waits) = mpsc::channel::<()>();
+    let (seed, command) = (plan.seed, plan.command());
+    let guard = std::thread::spawn(move || {
+        if waits.recv_timeout(REAL_TIME_MAX) == Err(RecvTimeoutError::Timeout) {
+            let s = REAL_TIME_MAX.as_secs();
+            println!("seed {seed}: a step does not end: the seed has run for {s} s");
+            println!("  again: {command}\n");
+            std::process::exit(1);
+        }
+    });
+    let outcome = sim::run(plan, history);
+    drop(ended);
+    // It has nothing to say.
+    let _ = guard.join();
+    outcome
+}
+
 fn one(seed: u64, reduction: Reduction) -> anyhow::Result<ExitCode> {
     let plan = Plan::draw(seed, reduction);
     println!("{}", plan.command());
-    let outcome = sim::run(&plan, true);
+    let outcome = run_to_its_end(&plan, true);
     print_history(&outcome);
     let mut summary = Summary::default();
     summary.add(&outcome);
@@ -104,7 +128,7 @@ fn many(arguments: &Arguments, reduction: &Reduction) -> anyhow::Result<ExitCode
                 return summary;
             }
             let plan = Plan::draw(arguments.first + index, reduction.clone());
-            let outcome = sim::run(&plan, false);
+            let outcome = run_to_its_end(&plan, false);
             summary.add(&outcome);
             if !outcome.violations.is_empty() {
                 let count = failures.fetch_add(1, Ordering::Relaxed);

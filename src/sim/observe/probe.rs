@@ -31,16 +31,24 @@ pub fn probe(
     (seq, time): (u64, Nanos),
 ) -> Result<(), String> {
     let mut dice = Dice::new(naive.state_hash(), "probe");
-    let mut pair = Pair { naive, fast, number: seq, time, made: Vec::new(), got: Vec::new() };
+    let login_at = time.plus(5_000_000_000);
+    let (made, got) = Default::default();
+    let mut pair = Pair { naive, fast, number: seq, time, login_at, made, got };
     // A share of the probes is about sessions and halts more than about orders, and of one session.
     let sessions = pair.naive.genesis().sessions.len() as u64;
     let mut focus = dice.percent(35).then(|| SessionSlot(dice.below(sessions) as u16));
     if dice.percent(5) {
-        focus = Some(pair.crowd(&mut dice)?);
-        if dice.percent(30) {
-            // Once more: what the first has left behind.
-            focus = Some(pair.crowd(&mut dice)?);
+        let mut slots = pair.some_sessions(&mut dice);
+        pair.crowd(&mut dice, &slots)?;
+        // Again, the same in another order or others: what the one before has left behind.
+        while dice.percent(50) {
+            match dice.percent(70) {
+                true => dice.shuffle(&mut slots),
+                false => slots = pair.some_sessions(&mut dice),
+            }
+            pair.crowd(&mut dice, &slots)?;
         }
+        focus = Some(dice.pick(&slots));
     }
     let mut orders = Vec::new();
     for locate in 1..=pair.naive.genesis().symbols.len() as u16 {
@@ -74,6 +82,8 @@ struct Pair {
     fast: Exchange,
     number: u64,
     time: Nanos,
+    /// Last login of a crowd.
+    login_at: Nanos,
     made: Vec<Event>,
     got: Vec<Event>,
 }
@@ -134,32 +144,43 @@ impl Pair {
         Ok(())
     }
 
-    /// A few sessions enter more than one command may cancel, and end, perhaps in a halt; some are back
-    /// while their orders still wait to be cancelled. Returns one of them.
-    fn crowd(&mut self, dice: &mut Dice) -> Result<SessionSlot, String> {
+    /// The session's next login, later than any before.
+    fn log_in(&mut self, session: SessionSlot, flags: u8) -> Result<(), String> {
+        self.login_at = self.login_at.plus(1);
+        let generation = self.naive.session(session).map_or(0, |s| s.generation) + 1;
+        let login = login(session, generation, flags, self.login_at, self.time);
+        self.apply(&Command::Login(login), false)
+    }
+
+    /// One to four sessions.
+    fn some_sessions(&self, dice: &mut Dice) -> Vec<SessionSlot> {
+        let sessions = self.naive.genesis().sessions.len() as u16;
+        let mut slots: Vec<SessionSlot> = (0..sessions).map(SessionSlot).collect();
+        dice.shuffle(&mut slots);
+        slots.truncate(dice.between(1, 4) as usize);
+        slots
+    }
+
+    /// These sessions enter more than one command may cancel, and end, perhaps in a halt; some are back
+    /// while their orders still wait to be cancelled.
+    fn crowd(&mut self, dice: &mut Dice, slots: &[SessionSlot]) -> Result<(), String> {
         self.apply(&Command::Mode(Mode::Normal), false)?;
         self.apply(&Command::Phase(Phase::Open), false)?;
         while self.naive.continue_wanted() {
             self.apply(&Command::Continue, false)?;
         }
         let genesis = self.naive.genesis().clone();
-        let first = dice.below(genesis.sessions.len() as u64);
-        let count = genesis.sessions.len().min(dice.between(1, 4) as usize);
-        let slots = (0..count as u64).map(|at| (first + at) % genesis.sessions.len() as u64);
-        let slots: Vec<SessionSlot> = slots.map(|slot| SessionSlot(slot as u16)).collect();
+        let count = slots.len() as u64;
         // A share of them is one order each: the least that can wait.
-        let each = dice.between(100, CROWD_MAX) / count as u64;
+        let each = dice.between(100, CROWD_MAX) / count;
         let each = if dice.percent(20) { 1 } else { each };
         // Far apart, references and prices fall out of the windows and pages that most stand in.
         let urn_step = dice.pick(&[1, 64, 256, 8_192u32]);
         let level_step = dice.pick(&[0, 0, 1, 64, 512, 1_024, 1_536u32]);
         // A share of them trades, and stands anywhere: near prices may take pages that far ones may not.
         let mixed = dice.percent(30);
-        for &session in &slots {
-            let generation = self.naive.session(session).map_or(0, |s| s.generation) + 1;
-            let later = Nanos(self.time.0 + 5_000_000_000);
-            let login = login(session, generation, CANCEL_ON_DISCONNECT, later, self.time);
-            self.apply(&Command::Login(login), false)?;
+        for &session in slots {
+            self.log_in(session, CANCEL_ON_DISCONNECT)?;
             for at in 0..each {
                 let s = self.naive.session(session).expect("a session of Genesis");
                 let spec = &genesis.symbols[at as usize % genesis.symbols.len()];
@@ -195,10 +216,11 @@ impl Pair {
                 self.apply(&Command::Message(head, MessageBody::Enter(enter)), false)?;
             }
         }
-        if dice.percent(30) {
+        // Else one command cancels most of them.
+        if dice.percent(75) {
             self.apply(&Command::Mode(Mode::Halt), false)?;
         }
-        for &session in &slots {
+        for &session in slots {
             let generation = self.naive.session(session).map_or(0, |s| s.generation);
             let down = SessionDown { session, zero: [0; 2], generation };
             self.apply(&Command::SessionDown(down), false)?;
@@ -212,17 +234,14 @@ impl Pair {
                 self.apply(&Command::Continue, false)?;
             }
         } else {
-            for &session in &slots {
-                let generation = self.naive.session(session).map_or(0, |s| s.generation) + 1;
-                let later = Nanos(self.time.0 + 10_000_000_000);
-                let login = login(session, generation, 0, later, self.time);
-                self.apply(&Command::Login(login), false)?;
+            for &session in slots {
+                self.log_in(session, 0)?;
             }
             if dice.percent(30) {
                 self.apply(&Command::Phase(Phase::Closed), false)?;
             }
         }
-        Ok(dice.pick(&slots))
+        Ok(())
     }
 }
 

@@ -81,6 +81,12 @@ pub enum What {
         /// For so long.
         ns: u64,
     },
+    /// The thread that hears members stands still, where it is not that of the timer, which ends who is
+    /// not heard.
+    FreezeIngress {
+        /// For so long.
+        ns: u64,
+    },
     /// One thread stands still over a day's end.
     FreezeOverEnd {
         /// Number of the thread, modulo their count.
@@ -304,6 +310,9 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
     let (ns, down_ns) = (own.between(2_000, 6_000) * MS, own.magnitude(MS, 500 * MS));
     let on = own.percent(70) && has(Feature::SpreadThreads);
     add(&mut own, on, What::FeedBehind { ns, down_ns });
+    let ns = own.between(1_000, 3_000) * MS;
+    let on = own.percent(50) && has(Feature::SpreadThreads);
+    add(&mut own, on, What::FreezeIngress { ns });
     // While a broker is silent the exchange stands still, perhaps over the end of his dead time.
     let mut own = Dice::new(seed, "silence");
     let at_ns = own.between(plan.run_ns / 20, plan.run_ns * 7 / 10);

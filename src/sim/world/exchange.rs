@@ -294,12 +294,11 @@ impl World<'_> {
         }
     }
 
-    /// The thread that this agent runs on, when nobody on the way of an order does.
-    pub(super) fn thread_aside(&self, agent: &str) -> Option<usize> {
+    /// The thread that this agent runs on, when none of the others does.
+    pub(super) fn thread_without(&self, agent: &str, others: &[&str]) -> Option<usize> {
         let on = |thread: &Thread, name| thread.agents.iter().any(|agent| agent.name() == name);
         let mut threads = self.exchange.as_ref()?.threads.iter();
-        let way = ["gateway_ingress", "sequencer_inbound", "engine"];
-        threads.position(|thread| on(thread, agent) && !way.iter().any(|name| on(thread, name)))
+        threads.position(|thread| on(thread, agent) && !others.iter().any(|name| on(thread, name)))
     }
 
     /// SIGTERM, or the end of a day: everything is archived, as far as the disk takes it.

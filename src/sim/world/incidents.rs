@@ -98,6 +98,11 @@ impl World<'_> {
                     self.tell(Happening::ThreadFrozen { ns, agents });
                 }
             }
+            What::FreezeIngress { ns } => {
+                if let Some(thread) = self.thread_without("gateway_ingress", &["timer"]) {
+                    self.strike(Incident { what: What::FreezeThread { thread, ns }, ..incident });
+                }
+            }
             What::Poison { deaths, halts, behind, down_ns } => {
                 self.poison = Some(Poison { deaths, halts, behind, down_ns });
             }
@@ -105,7 +110,9 @@ impl World<'_> {
                 self.crash_closing = Some(((operation, power), down_ns));
             }
             What::FeedBehind { ns, down_ns } => {
-                if let Some(thread) = self.thread_aside("publisher") {
+                // Nobody on the way of an order stands still with it.
+                let way = ["gateway_ingress", "sequencer_inbound", "engine"];
+                if let Some(thread) = self.thread_without("publisher", &way) {
                     let what = What::FreezeThread { thread, ns };
                     self.strike(Incident { what, ..incident });
                     self.endings.push((self.now + ns, Ending::FeedBehind { down_ns }));
