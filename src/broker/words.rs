@@ -93,7 +93,8 @@ impl fmt::Display for Words<'_> {
                 if m.liquidity == b'A' { " (it was resting)" } else { "" }
             ),
             Outbound::Rejected(m) => {
-                write!(f, "rejected: order {}: {}", m.urn.0, reject_text(m.reason))
+                let why = reject_text(m.reason);
+                write!(f, "rejected: order {}: {:#06X}, {why}", m.urn.0, m.reason)
             }
             Outbound::CancelRefused(m) => {
                 write!(f, "cancel refused: order {} stays: the venue is halted", m.urn.0)

@@ -565,7 +565,9 @@ fn picture(
 ) -> String {
     let mut text = String::new();
     let Some(locate) = mirror.locate(symbol) else {
-        return format!("{symbol}: not in the directory of this session (yet)\n");
+        let known: Vec<String> = mirror.symbols().map(|s| s.1.symbol.to_string()).collect();
+        let known = if known.is_empty() { "nothing yet".into() } else { known.join(", ") };
+        return format!("{symbol}: not in the directory of this session, which has {known}\n");
     };
     let state = mirror.symbols().find(|s| s.0 == locate).map_or(0, |s| s.1.state);
     let state = match state {

@@ -17,6 +17,7 @@ use rialto::types::Nanos;
 use serde_json::{Value, json};
 use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -278,6 +279,7 @@ impl Keeper {
         self.started = self.clock.now();
         // The program of this process, also when an upgrade has put another file in its place.
         let started = Command::new("/proc/self/exe")
+            .arg0("rialto")
             .arg("shadow")
             .arg(&self.dir)
             .args(["--every-seconds", &self.every_seconds.to_string()])

@@ -4,7 +4,7 @@ use super::record::plain;
 use super::text::time_of_day;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use rialto::exchange::command::Command;
+use rialto::exchange::command::{Command, kind};
 use rialto::exchange::event::{Event, EventBody};
 use rialto::exchange::genesis::Genesis;
 use rialto::replay::genesis;
@@ -30,6 +30,7 @@ enum Which {
 #[command(after_help = "Examples:
   rialto log data/2026-01-31 --from 1000 --count 20
   rialto log data/2026-01-31 --log event --follow
+  rialto log data/2026-01-31 --follow --no-ticks
   rialto log data/2026-01-31 | grep Executed")]
 pub struct Arguments {
     /// The day's directory
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// How many of them at most
     #[arg(long, value_name = "N")]
     count: Option<u64>,
+    /// Leave out the clock's ticks, ten a second
+    #[arg(long)]
+    no_ticks: bool,
     /// Wait for more at the end
     #[arg(long)]
     follow: bool,
@@ -88,7 +92,7 @@ fn print(a: &Arguments, view: &DayView, out: &mut impl Write) -> anyhow::Result<
             {
                 idle = false;
                 let seq = record.seq;
-                if seq.0 < a.from {
+                if seq.0 < a.from || a.no_ticks && record.kind == kind::TICK {
                     continue;
                 }
                 print_command(out, midnight, &record)?;

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// The exchange refused what was asked for.
 const REFUSED: u8 = 3;
+/// Arguments or configuration do not say who logs in where.
+const WRONG: u8 = 2;
 /// After a message is settled, reports are still printed for this long.
 const AFTER_NS: u64 = 20_000_000;
 
@@ -33,8 +35,8 @@ const AFTER_NS: u64 = 20_000_000;
   rialto order list --gateway 10.1.0.5:9001 --user ALFA01 --key-file alfa01.key
 
 A user has one login: this one takes over from a program that is logged in as the same user.
-Exit code: 0 taken by the exchange, 3 refused by it (or the order is not open), 1 not reached,
-2 wrong arguments.")]
+Exit code: 0 taken by the exchange, 3 refused by it, login included (or the order is not open),
+1 not reached, 2 wrong arguments or configuration.")]
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -125,7 +127,13 @@ enum Verb {
 }
 
 pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
-    let (user, key, gateways) = connection(&a)?;
+    let (user, key, gateways) = match connection(&a) {
+        Ok(connection) => connection,
+        Err(error) => {
+            eprintln!("rialto: {error:#}");
+            return Ok(ExitCode::from(WRONG));
+        }
+    };
     // Orders need no history; everything else is about orders of before.
     let start_at = match a.verb {
         Verb::Buy(_) | Verb::Sell(_) => StartAt::Live,
@@ -141,7 +149,11 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
         quiet: true,
         watched: [Urn(0); 2],
     };
-    session.log_in()?;
+    if let Some(why) = session.log_in()? {
+        let gateway = session.broker.gateway();
+        eprintln!("rialto: login at {gateway} refused: {}", refusal_text(why));
+        return Ok(ExitCode::from(REFUSED));
+    }
     let code = match a.verb {
         Verb::Buy(order) => session.enter(Side::Buy, &order),
         Verb::Sell(order) => session.enter(Side::Sell, &order),
@@ -285,14 +297,15 @@ impl Session {
         progress
     }
 
-    fn log_in(&mut self) -> anyhow::Result<()> {
+    /// Returns why the exchange refused.
+    fn log_in(&mut self) -> anyhow::Result<Option<RefusedCode>> {
         let gateway = self.broker.gateway();
         let mut heard = self.clock.now();
         while !self.broker.is_caught_up() {
             let progress = self.poll();
             match progress.refused {
                 None | Some(RefusedCode::NotLeader) => {}
-                Some(why) => bail!("login at {gateway} refused: {}", refusal_text(why)),
+                refused => return Ok(refused),
             }
             if progress.any {
                 heard = self.clock.now();
@@ -306,7 +319,7 @@ impl Session {
             }
         }
         self.quiet = false;
-        Ok(())
+        Ok(None)
     }
 
     fn enter(&mut self, side: Side, a: &OrderArguments) -> anyhow::Result<ExitCode> {

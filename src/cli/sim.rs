@@ -106,6 +106,11 @@ pub(super) fn run_to_its_end(plan: &Plan, history: bool) -> Outcome {
 }
 
 fn one(seed: u64, reduction: Reduction) -> anyhow::Result<ExitCode> {
+    let all: Vec<usize> =
+        Plan::draw(seed, Reduction::default()).incidents.iter().map(|i| i.number).collect();
+    if let Some(unknown) = reduction.incidents.iter().flatten().find(|n| !all.contains(n)) {
+        anyhow::bail!("--incidents {unknown}: seed {seed} has none of this number, but {all:?}");
+    }
     let plan = Plan::draw(seed, reduction);
     println!("{}", plan.command());
     let outcome = run_to_its_end(&plan, true);

@@ -106,6 +106,8 @@ struct World<'p> {
     wall_ns: i64,
     /// Memory was lost since the exchange last served.
     memory_gone: bool,
+    /// The operator agreed that the day is given up.
+    given_up: bool,
     /// The next start dies at this storage operation, down for so long afterwards, power cut or not.
     crash_start: Option<(u64, u64, bool)>,
     /// The stop dies in this storage operation, power cut or not.
@@ -195,6 +197,7 @@ impl<'p> World<'p> {
             doomed_by: None,
             wall_ns: 0,
             memory_gone: false,
+            given_up: false,
             crash_start: None,
             crash_stop: None,
             crash_closing: None,

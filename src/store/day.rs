@@ -362,9 +362,10 @@ impl DayView {
             let same = LogIndex::ALL.iter().all(|&l| page.log_id(l) == identity[l as usize].0);
             // Nothing committed although the archive has records: a start that is under way, or was
             // refused. Its page says nothing about the archive.
-            let blank = LogIndex::ALL
-                .iter()
-                .any(|&l| page.archived(l).seq.0 > 0 && page.committed(l).seq.0 == 0);
+            let blank = LogIndex::ALL.iter().any(|&l| {
+                let has_records = page.archived(l).seq.0 > 0 || identity[l as usize].2 > 0;
+                has_records && page.committed(l).seq.0 == 0
+            });
             control = (same && !blank).then(|| Arc::new(page));
         }
         let hot = if control.is_some() { hot } else { None };

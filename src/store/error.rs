@@ -78,7 +78,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn io(operation: &'static str, path: &Path, cause: io::Error) -> StoreError {
+    pub(crate) fn io(operation: &'static str, path: &Path, cause: io::Error) -> StoreError {
         StoreError::Io { operation, path: path.into(), cause }
     }
 

@@ -45,15 +45,15 @@ impl DayPlan {
         }
     }
 
-    /// The same once more under the next names, when the day cannot be opened because memory was
-    /// lost and the operator says so by a later letter.
-    pub(super) fn anew(&self, config: &Config, now: Nanos) -> Option<DayPlan> {
-        (config.incarnation > self.incarnation).then(|| DayPlan {
+    /// The same once more under the configured names, when the day cannot be opened because memory was
+    /// lost and the operator agreed.
+    pub(super) fn anew(self, config: &Config, now: Nanos) -> DayPlan {
+        DayPlan {
             days: self.days.max(config.trading_day(now).0),
             incarnation: config.incarnation,
-            from: self.from.clone(),
             overdue: false,
-        })
+            ..self
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use super::calendar::{DayPlan, next_day};
 use super::host::auto_bytes;
 use super::recover::recover;
-use super::{Carried, Next, StartError};
+use super::{Carried, Next, StartError, consent};
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::config::{Config, DayEnd, Durability, HotTier};
@@ -62,13 +62,24 @@ pub(super) fn open_day(
             return Err(StartError::BetweenDays { until, date: plan.name() });
         }
     };
-    let anew = plan.anew(config, now);
-    match (open_planned(config, storage.clone(), hot, now, plan), anew) {
-        (Err(StartError::MemoryLost { day }), Some(anew)) => {
+    match open_planned(config, storage.clone(), hot, now, plan.clone()) {
+        Ok(opened) => {
+            let (dir, plan) = (opened.day.dir(), &opened.plan);
+            if let Some(letter) = consent::note_left_over(&*storage, dir, plan, config)? {
+                tracing::warn!(
+                    "venue.incarnation is \"{letter}\", and {} goes on as \"{}\": it lost nothing",
+                    dir.display(),
+                    char::from(plan.incarnation)
+                );
+            }
+            Ok(opened)
+        }
+        Err(StartError::MemoryLost { day, wanted }) if char::from(config.incarnation) >= wanted => {
+            let anew = plan.anew(config, now);
             tracing::warn!("{} is given up; {} begins anew", day.display(), anew.name());
             open_planned(config, storage, hot, now, anew)
         }
-        (opened, _) => opened,
+        Err(error) => Err(error),
     }
 }
 
@@ -120,7 +131,8 @@ fn open_planned(
             [day.log(LogIndex::Command).recover()?, day.log(LogIndex::Event).recover()?];
     }
     if policy == CommitPolicy::Memory && day.may_lack_records(&commands) {
-        return Err(StartError::MemoryLost { day: day.dir().to_path_buf() });
+        let wanted = consent::wanted(&*storage, day.dir(), &plan)?;
+        return Err(StartError::MemoryLost { day: day.dir().to_path_buf(), wanted });
     }
     let found = commands.next_seq.0 - 1;
     let (mut genesis, mut begun) = (None, now);

@@ -104,11 +104,13 @@ pub enum StartError {
     #[error(
         "the hot tier of {day} is gone (reboot?) and durability is \"memory\": what left last \
          cannot be proven. `rialto replay {day}` shows what the disk has. To trade on, begin the \
-         day anew under new session names: set venue.incarnation to the next letter"
+         day anew under new session names: set `incarnation = \"{wanted}\"` in [venue]"
     )]
     MemoryLost {
         /// The day's directory.
         day: PathBuf,
+        /// The letter that agrees to it, or a later one.
+        wanted: char,
     },
     /// At level `disk`, commands of the run before cannot be committed.
     #[error(

@@ -9,6 +9,7 @@ mod assemble;
 mod calendar;
 mod capture;
 mod carry;
+mod consent;
 mod day;
 mod ending;
 mod error;

@@ -166,7 +166,7 @@ fn without_its_hot_tier_the_day_goes_on_or_says_how() {
     std::fs::remove_dir_all(place.path("hot")).unwrap();
     for _ in 0..2 {
         let why = place.refused();
-        assert!(why.contains("set venue.incarnation to the next letter"), "{why}");
+        assert!(why.contains("set `incarnation = \"B\"` in [venue]"), "{why}");
     }
     place.set("incarnation = \"A\"", "incarnation = \"B\"");
     let (child, ready) = place.start();

@@ -427,11 +427,12 @@ impl World<'_> {
         let (day, commands) = (facts.day.clone(), facts.commands);
         if self.days.last() != Some(&day) {
             self.counts.days_rolled += u64::from(facts.carried_from.is_some());
+            if incarnation_of(&day) > b'A' && !self.given_up {
+                self.violate("a day began anew without an operator's word", format!("{day:?}"));
+            }
             self.days.push(day.clone());
-            // The letter counts for the day that it was written for.
-            let letter = incarnation_of(&day);
-            self.config = super::operator::config(self.plan, &self.host, letter);
         }
+        self.given_up = false;
         self.memory_gone = false;
         self.over_looks = 0;
         self.exchange = Some(exchange);
@@ -459,9 +460,11 @@ impl World<'_> {
         self.mix(0x0EF5);
         self.start_at = self.now + 100 * MS;
         match &error {
-            StartError::MemoryLost { day } if self.memory_gone => {
+            StartError::MemoryLost { day, wanted } if self.memory_gone => {
                 self.counts.incarnations += 1;
-                let next = incarnation_of(day).max(self.config.incarnation) + 1;
+                self.given_up = true;
+                // Nobody takes it out again: it stands there on later days.
+                let next = *wanted as u8;
                 if next > b'Z' {
                     return self.violate("the world", "out of incarnations".into());
                 }

@@ -150,9 +150,20 @@ fn the_archive_is_cut_above_and_refused_below_what_is_confirmed() {
             if offset == positions[9] && c == confirmed),
         "{refusal}"
     );
+    // A view refuses it as well, at the record: what the start made of the hot tier hides nothing.
+    let view = DayView::open(path.parent().unwrap()).unwrap();
+    let mut reader = view.log(LOG).reader().unwrap();
+    for seq in 1..10 {
+        assert_eq!(reader.next().unwrap().unwrap().seq, Seq(seq));
+    }
+    let error = reader.next().err().expect("damaged");
+    assert!(
+        matches!(error, ReadError::Damaged { position, .. } if position == positions[9]),
+        "{error}"
+    );
+    drop((reader, view));
     flip(&path, positions[9] + 40, 3);
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    // A view refuses it as well, at the record.
     // Above: cut, cleared on disk too, and the rest goes on.
     flip(&path, positions[14] + 40, 3);
     let mut store = Fixture::open(&spec).unwrap();

@@ -54,7 +54,7 @@ fn rialto_order_by_hand() {
     std::fs::write(&key_file, "01".repeat(32) + "\n").unwrap();
     let steps = [
         ("buy ALPH 100 10.05 --id mine", 0, "accepted: order 1 buys 100 ALPH at 10.05"),
-        ("buy ALPH 0 10.05", 3, "rejected: order 2: quantity must be"),
+        ("buy ALPH 0 10.05", 3, "rejected: order 2: 0x0013, quantity must be"),
         ("list", 0, "order 1: buys 100 ALPH at 10.05, 0 executed"),
         ("replace 1 50 10.06", 0, "replaced: order 3 takes the place of 1"),
         ("cancel 7", 3, "order 7 is not open; open are 3"),
@@ -82,10 +82,12 @@ fn rialto_order_says_what_mends_it() {
     std::fs::write(&key_file, "0102").unwrap();
     let output = run_against(&mut fake, &mut rialto(gateway, &key_file, "list"));
     assert!(text(&output).contains("must hold 64 hex digits"), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(2), "wrong arguments");
 
     std::fs::write(&key_file, "02".repeat(32)).unwrap();
     let output = run_against(&mut fake, &mut rialto(gateway, &key_file, "list"));
     assert!(text(&output).contains("check user name, key"), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(3), "refused");
 
     fake.answers_login = false;
     let list = "list --timeout-ms 200";
@@ -97,6 +99,7 @@ fn rialto_order_says_what_mends_it() {
     command.args(["order", "list", "--config", "/nowhere/rialto.toml"]);
     let output = run_against(&mut fake, &mut command);
     assert!(text(&output).contains("--config"), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(2), "no configuration");
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn a_day_whose_memory_is_lost_is_not_begun_under_the_same_names_again() {
     world.crash();
     std::fs::remove_dir_all(world.home.path().join("hot")).unwrap();
     let error = world.start().unwrap_err().to_string();
-    assert!(error.contains("set venue.incarnation to the next letter"), "{error}");
+    assert!(error.contains("set `incarnation = \"B\"` in [venue]"), "{error}");
     world.configure(|text| {
         text.replace("name = \"RIALTO\"", "name = \"RIALTO\"\nincarnation = \"B\"")
     });
@@ -202,6 +202,18 @@ fn a_day_whose_memory_is_lost_is_not_begun_under_the_same_names_again() {
     world.start().unwrap();
     assert_eq!(world.venue().genesis.incarnation, b'A');
     assert!(world.venue().facts.day.ends_with("2025-01-04"));
+    // Left over, it agrees to nothing that this day may lose.
+    world.crash();
+    std::fs::remove_dir_all(world.home.path().join("hot")).unwrap();
+    for _ in 0..2 {
+        let error = world.start().unwrap_err().to_string();
+        assert!(error.contains("set `incarnation = \"C\"` in [venue]"), "{error}");
+    }
+    world.configure(|text| {
+        text.replace("name = \"RIALTO\"", "name = \"RIALTO\"\nincarnation = \"C\"")
+    });
+    world.start().unwrap();
+    assert!(world.venue().facts.day.ends_with("2025-01-04-C"));
 }
 
 #[test]
