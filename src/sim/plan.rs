@@ -33,7 +33,7 @@ pub struct Plan {
     pub features: Features,
     /// When a command counts as committed.
     pub durability: Durability,
-    /// Brokers, one session each; each trades for a firm and an account of its own.
+    /// Brokers, one session each.
     pub brokers: usize,
     /// Subscribers.
     pub subscribers: usize,
@@ -107,6 +107,11 @@ impl NetworkFaults {
 }
 
 impl Plan {
+    /// Reports that the gateway keeps in memory of each session: of what is configured the power of two.
+    pub fn reports_in_memory(&self) -> u64 {
+        self.reports_kept.max(512).next_power_of_two() as u64
+    }
+
     /// What `seed` draws, less what `reduction` takes away.
     pub fn draw(seed: u64, reduction: Reduction) -> Plan {
         let mut features = Features::draw(&mut Dice::new(seed, "features"));

@@ -30,7 +30,9 @@ pub enum Wish {
 /// A broker's taste.
 pub struct Flow {
     symbols: Vec<SymbolSpec>,
-    own_account: AccountName,
+    /// Of its firm.
+    own_accounts: Vec<AccountName>,
+    /// Of another firm, or nobody's.
     foreign_account: AccountName,
     plan: Plan,
 }
@@ -38,11 +40,12 @@ pub struct Flow {
 impl Flow {
     /// The flow of session `slot`.
     pub fn new(plan: &Plan, config: &Config, slot: usize) -> Flow {
-        let name = |slot: usize| config.accounts[slot % config.accounts.len()].name;
+        let firm = config.sessions[slot].spec.firm;
+        let (own, foreign): (Vec<_>, Vec<_>) = config.accounts.iter().partition(|a| a.firm == firm);
         Flow {
             symbols: config.symbols.clone(),
-            own_account: name(slot),
-            foreign_account: name(slot + 1),
+            own_accounts: own.iter().map(|account| account.name).collect(),
+            foreign_account: foreign.first().map_or(Alpha(*b"ZZZZ"), |account| account.name),
             plan: plan.clone(),
         }
     }
@@ -106,7 +109,7 @@ impl Flow {
         let text = format!("C{}", dice.below(1_000_000));
         order.cl_ord_id = ClOrdId::new(&text).unwrap_or_default();
         if dice.percent(30) {
-            order.account = Some(self.own_account);
+            order.account = Some(dice.pick(&self.own_accounts));
         }
         if dice.percent(15) && self.has(Feature::Ioc) {
             order.tif = TimeInForce::Immediate;

@@ -24,11 +24,6 @@ pub struct Question {
     pub times: usize,
 }
 
-/// Reports that the exchange has in memory of each session, by its configuration.
-pub fn kept_of(reports_kept: usize) -> u64 {
-    reports_kept.max(2 * STRIDE as usize).next_power_of_two() as u64
-}
-
 /// In any order, of somebody who has `last` reports.
 pub fn draw(dice: &mut Dice, last: u64, kept: u64) -> Vec<Question> {
     let once = |first: u64, count| Question { first: first.max(1), count, times: 1 };
@@ -55,12 +50,12 @@ mod tests {
 
     #[test]
     fn the_edges_of_memory_and_of_the_noted_places_are_asked_for() {
-        let all = draw(&mut Dice::new(1, "questions"), 700, kept_of(100));
+        let all = draw(&mut Dice::new(1, "questions"), 700, 512);
         let once = |first, count| all.contains(&Question { first, count, times: 1 });
         assert!(once(1, ALL) && once(189, ALL) && once(188, 3));
         let around = |at: u64| once(at - 3, 3) && once(at - 2, 3) && once(at - 1, 3);
         assert!(around(256) || around(512));
-        let few = draw(&mut Dice::new(1, "questions"), 0, kept_of(4_096));
+        let few = draw(&mut Dice::new(1, "questions"), 0, 4_096);
         assert!(few.iter().all(|question| question.first > 0));
     }
 }

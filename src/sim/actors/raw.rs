@@ -156,7 +156,7 @@ impl RawClient {
             leaves_at: Nanos(u64::MAX),
             asks_at: Nanos(u64::MAX),
             questions: VecDeque::new(),
-            kept: questions::kept_of(plan.reports_kept),
+            kept: plan.reports_in_memory(),
             stray: None,
             reports: 0,
             chat: 0,
@@ -408,7 +408,8 @@ impl RawClient {
             3 => sequence = self.next + 65_536 + self.dice.below(3),
             4 => sequence = u64::MAX - self.dice.below(3),
             5 => session = self.old_token,
-            6 => self.urn = self.urn.max(u32::MAX - 40),
+            // After those few orders he is refused for the rest of the day.
+            6 if self.dice.percent(4) => self.urn = self.urn.max(u32::MAX - 40),
             roll @ (7 | 8) => {
                 let count = if roll == 7 { 0 } else { 0xFFFF };
                 let next = self.next + self.dice.below(3);

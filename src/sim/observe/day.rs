@@ -13,6 +13,7 @@ use super::repairs::Repairs;
 use super::scene::Scene;
 use super::seen::{Believed, Concluded, Delivered, Mirrored};
 use super::session::SessionWatch;
+use super::turns::Turns;
 use super::upstream::{Challenges, PassedOver, Taken, Upstream};
 use super::window::Window;
 use super::{Deaf, Faults, Sent};
@@ -91,6 +92,7 @@ pub struct DayWatch {
     /// By session: the last numbers that were passed over, and when their successor was received.
     passed_over: Vec<(Nanos, std::ops::Range<u64>)>,
     repairs: Repairs,
+    reports_kept: u64,
     intake: Intake,
     /// Requests for reports or repair that were taken from a port and not looked at yet.
     requests: VecDeque<Request>,
@@ -104,6 +106,7 @@ pub struct DayWatch {
     closed: Option<(Nanos, u64)>,
     /// Commands in rising order, and when the first report of them or of a later one left live.
     live: VecDeque<(u64, Nanos)>,
+    turns: Turns,
 }
 
 /// A datagram of 20 bytes that asks for something again, perhaps with a MAC.
@@ -158,6 +161,7 @@ impl DayWatch {
             bursts: VecDeque::new(),
             passed_over: vec![(Nanos(0), 0..0); scene.keys.len()],
             repairs: Repairs::new(scene.repair_rate),
+            reports_kept: scene.reports_kept,
             intake: Intake::default(),
             requests: VecDeque::new(),
             taken: VecDeque::new(),
@@ -165,6 +169,7 @@ impl DayWatch {
             power_lost: false,
             closed: None,
             live: VecDeque::new(),
+            turns: Turns::default(),
         }
     }
 
@@ -341,7 +346,7 @@ impl DayWatch {
         for (i, key) in self.keys.iter().enumerate().take(genesis.sessions.len()) {
             let slot = SessionSlot(i as u16);
             let name = genesis.downstream_name(slot).unwrap_or_default();
-            self.sessions.push(SessionWatch::new(slot, name, *key));
+            self.sessions.push(SessionWatch::new(slot, name, *key, self.reports_kept));
         }
         self.feed = Some(FeedWatch::new(genesis.feed_session()));
     }
@@ -689,6 +694,9 @@ impl DayWatch {
                 let head = s.bytes.get(10..20).unwrap_or(&[0; 10]);
                 let sequence = head[..8].iter().fold(0, shifted);
                 let count = head[8..].iter().fold(0, shifted);
+                if let Some(slot) = owner.filter(|_| sequence == 0 || !with_messages) {
+                    self.turns.served(slot, s.at);
+                }
                 if let Some(slot) = owner.filter(|_| sequence != 0)
                     && let Some(new) = self.sessions[slot].brings(sequence, count as u16)
                 {
@@ -698,10 +706,11 @@ impl DayWatch {
                     }
                 }
                 if let Some(slot) = owner.filter(|_| self.clocks_agree) {
-                    let live = &self.live;
+                    let (live, turns) = (&self.live, &self.turns);
                     let left_after = |command: u64| {
                         let first = live.partition_point(|left| left.0 <= command);
-                        live.get(first).map(|left| left.1)
+                        let left = live.get(first).map(|left| left.1);
+                        left.filter(|left| !turns.were_taken(slot, *left))
                     };
                     self.sessions[slot].judge_answers(left_after, faults);
                 }

@@ -255,6 +255,7 @@ mod tests {
             close_at: Nanos(9 * S),
             length_ns: length_s.map(|s| s * S),
             repair_rate: 1,
+            reports_kept: 1,
         };
         Hours::new(&scene)
     }

@@ -36,6 +36,7 @@ mod scene;
 pub mod seen;
 mod session;
 mod stream;
+mod turns;
 mod upstream;
 mod window;
 
@@ -205,6 +206,7 @@ impl Observers {
                 _ => None,
             },
             repair_rate: config.feed.repair_bytes_per_second,
+            reports_kept: plan.reports_in_memory(),
         };
         Observers {
             scene,

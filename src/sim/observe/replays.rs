@@ -49,6 +49,8 @@ pub struct Replays {
     /// Times of the last requests, and the bytes that each may have cost.
     recent: VecDeque<(Nanos, u64)>,
     owed: VecDeque<Owed>,
+    /// Reports that the gateway has in memory.
+    kept: u64,
 }
 
 /// A request that must be answered.
@@ -61,18 +63,19 @@ struct Owed {
     next: u64,
     packets: u32,
     since: Nanos,
-}
-
-impl Default for Replays {
-    fn default() -> Replays {
-        let (requests, recent, owed) = Default::default();
-        Replays { requests, level: FULL, at: Nanos(0), recent, owed }
-    }
+    /// Its first report was in memory.
+    from_memory: bool,
 }
 
 const FULL: u128 = BURST_BYTES as u128 * 1_000_000_000;
 
 impl Replays {
+    /// Nothing asked; the gateway keeps the last `kept` reports in memory.
+    pub fn new(kept: u64) -> Replays {
+        let (requests, recent, owed) = Default::default();
+        Replays { requests, level: FULL, at: Nanos(0), recent, owed, kept }
+    }
+
     /// The gateway received a request. `last`: it is the bound client's, and
     /// that is the last report that left.
     pub fn asked(&mut self, from: SocketAddrV4, head: &Head, at: Nanos, last: Option<u64>) {
@@ -97,7 +100,16 @@ impl Replays {
             let count = if all && alone { asked } else { asked.min(packets * REPORTS_PER_PACKET) };
             let first = head.sequence;
             let end = first + count;
-            self.owed.push_back(Owed { to: from, first, end, next: first, packets: 0, since: at });
+            let from_memory = reports <= self.kept;
+            self.owed.push_back(Owed {
+                to: from,
+                first,
+                end,
+                next: first,
+                packets: 0,
+                since: at,
+                from_memory,
+            });
         }
         if self.requests.len() == REQUESTS_MAX {
             self.requests.remove(0);
@@ -122,7 +134,11 @@ impl Replays {
             let in_time = at <= o.since.plus(SLACK_NS);
             o.to == to && in_time && (head.sequence..end).contains(&o.next)
         };
-        if let Some(place) = self.owed.iter().position(brings) {
+        // Packets of an answer follow each other; one of another answer may cover its next report, too.
+        let goes_on = |o: &Owed| brings(o) && o.next == head.sequence;
+        let place =
+            self.owed.iter().position(goes_on).or_else(|| self.owed.iter().position(brings));
+        if let Some(place) = place {
             let owed = &mut self.owed[place];
             (owed.next, owed.packets) = (end, owed.packets + 1);
             if end >= owed.end || owed.packets == PACKETS_MAX {
@@ -169,13 +185,15 @@ impl Replays {
         self.owed.clear();
     }
 
-    /// Judges up to `now` what was never answered.
-    pub fn until(&mut self, now: Nanos, who: u16, faults: &mut Faults) {
-        while let Some(&Owed { to, first, end, next, since, .. }) = self.owed.front()
+    /// Judges up to `now` what was never answered; there are reports through `last`. What falls out of
+    /// memory while it waits for its turn is silence: who asks again has it from the log.
+    pub fn until(&mut self, now: Nanos, last: u64, who: u16, faults: &mut Faults) {
+        while let Some(&Owed { to, first, end, next, since, from_memory, .. }) = self.owed.front()
             && now > since.plus(SLACK_NS)
         {
             self.owed.pop_front();
-            if !faults.excused(since, since.plus(SLACK_NS)) {
+            let fell_out = from_memory && last + 1 > next + self.kept;
+            if !fell_out && !faults.excused(since, since.plus(SLACK_NS)) {
                 let (last, at) = (end - 1, since.0);
                 let what =
                     format!("session {who}: {first} to {last}, to {to}: no {next} since {at}");
@@ -190,7 +208,7 @@ impl Replays {
 
     /// The exchange comes up again with full buckets; requests of before were lost.
     pub fn up(&mut self) {
-        *self = Replays::default();
+        *self = Replays::new(self.kept);
     }
 }
 
@@ -203,14 +221,14 @@ mod tests {
     fn an_answer_that_ends_early_shows() {
         let peer = SocketAddrV4::new(Ipv4Addr::new(10, 1, 0, 1), 7);
         let head = |sequence, count| Head { session: [b' '; 10], sequence, count };
-        let (mut replays, mut faults) = (Replays::default(), Faults::default());
+        let (mut replays, mut faults) = (Replays::new(512), Faults::default());
         let mut answer = |at: u64, packets: &[(u64, u16)]| {
             replays.asked(peer, &head(5, 90), Nanos(at), Some(60));
             for &(first, count) in packets {
                 replays.left(peer, &head(first, count), Nanos(at + 1));
                 replays.sent(peer, &head(first, count), Nanos(at + 1), 0, &mut faults);
             }
-            replays.until(Nanos(at + 2 * SLACK_NS), 0, &mut faults);
+            replays.until(Nanos(at + 2 * SLACK_NS), 60, 0, &mut faults);
             std::mem::take(&mut faults.found).iter().map(|fault| fault.rule).collect::<Vec<_>>()
         };
         let in_part = "a request for reports was answered in part";
@@ -225,7 +243,7 @@ mod tests {
         let peer = SocketAddrV4::new(Ipv4Addr::new(10, 1, 0, 1), 7);
         let head = |sequence, count| Head { session: [b' '; 10], sequence, count };
         for (packets, faults_expected) in [(32, 1), (63, 1), (64, 0)] {
-            let (mut replays, mut faults) = (Replays::default(), Faults::default());
+            let (mut replays, mut faults) = (Replays::new(4_096), Faults::default());
             replays.asked(peer, &head(1, 0xFFFE), Nanos(0), Some(4_000));
             for packet in 0..packets {
                 replays.left(peer, &head(1 + 32 * packet, 32), Nanos(packet));
@@ -233,7 +251,7 @@ mod tests {
             // Much later the same is asked for again.
             let late = Nanos(SLACK_NS + 1);
             (0..64).for_each(|packet| replays.left(peer, &head(1 + 32 * packet, 32), late));
-            replays.until(Nanos(2 * SLACK_NS), 0, &mut faults);
+            replays.until(Nanos(2 * SLACK_NS), 4_000, 0, &mut faults);
             assert_eq!(faults.found.len(), faults_expected, "{packets} packets");
         }
     }

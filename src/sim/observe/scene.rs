@@ -20,4 +20,6 @@ pub struct Scene {
     pub length_ns: Option<u64>,
     /// Bytes per second that a client may have repaired.
     pub repair_rate: u64,
+    /// Reports of a session that the gateway has in memory.
+    pub reports_kept: u64,
 }

@@ -104,7 +104,12 @@ pub struct SessionWatch {
 
 impl SessionWatch {
     /// Nothing seen yet.
-    pub fn new(slot: SessionSlot, name: SessionName, key: [u8; 32]) -> SessionWatch {
+    pub fn new(
+        slot: SessionSlot,
+        name: SessionName,
+        key: [u8; 32],
+        reports_kept: u64,
+    ) -> SessionWatch {
         SessionWatch {
             slot,
             name: name.0,
@@ -122,7 +127,7 @@ impl SessionWatch {
             left: 0,
             said: Vec::new(),
             pace: Pace::default(),
-            replays: Replays::default(),
+            replays: Replays::new(reports_kept),
             highest: 0,
             displaced: Vec::new(),
             ended: false,
@@ -539,7 +544,8 @@ impl SessionWatch {
     }
 
     /// A block that makes no report is answered with K in the same poll, once a millisecond: before
-    /// anything leaves that a later command made. `left_after`: when the first such thing left.
+    /// anything leaves that a later command made. `left_after`: when the first such thing left, unless
+    /// that poll had served as many as it may.
     pub fn judge_answers(
         &mut self,
         left_after: impl Fn(u64) -> Option<Nanos>,
@@ -707,7 +713,7 @@ impl SessionWatch {
     pub fn judge_pace(&mut self, now: Nanos, faults: &mut Faults) {
         let who = self.slot.0;
         self.pace.until(now, who, faults);
-        self.replays.until(now, who, faults);
+        self.replays.until(now, self.reports.told(), who, faults);
         let name = format!("session {who}");
         self.live.until(now, "a report did not leave", &name, faults);
     }

@@ -88,8 +88,9 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
     let trial = dice.between(3, 8);
     let open = match (plan.has(Feature::Roll), plan.has(Feature::Schedule)) {
         (true, _) => {
-            // Long enough to be told the end every second.
-            let linger = Dice::new(plan.seed, "linger").pick(&[1, 1, 1, 5]);
+            // Long enough to be told the end every second; in a few, until the feed has said its own for 30 s.
+            let linger = Dice::new(plan.seed, "linger")
+                .pick(&[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 5, 5, 5, 5, 35]);
             format!("open = \"immediate\"\ntrial_day_seconds = {trial}\nlinger_seconds = {linger}")
         }
         // Two seconds after the start.
@@ -144,6 +145,8 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
              price_max = \"{price_max}\"\nprotection = \"{protection}\"\n"
         );
     }
+    let houses = Houses::draw(plan);
+    let mut accounts = Vec::new();
     for slot in 0..plan.brokers {
         // Poor ones run out of cash and shares; an overdraft of the rich is an odd size.
         let poor = dice.percent(50) && plan.has(Feature::Overdraft);
@@ -161,19 +164,77 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
             }
             false => String::new(),
         };
+        let account = format!(
+            "[[account]]\nname = \"A{slot:02}\"\nfirm = \"F{:02}\"\ncash = \"{cash}\"\n\
+             shares = {shares}\n{limits}",
+            houses.firms[slot]
+        );
+        accounts.push(account);
+    }
+    for &firm in &houses.second_accounts {
+        let (cash, shares) = houses.second_opening;
+        accounts.push(format!(
+            "[[account]]\nname = \"B{firm:02}\"\nfirm = \"F{firm:02}\"\ncash = \"{cash}\"\n\
+             shares = {shares}\n"
+        ));
+    }
+    houses.firm_order.iter().for_each(|firm| {
+        let _ = write!(text, "[[firm]]\nname = \"F{firm:02}\"\n");
+    });
+    let mut dice = Dice::new(plan.seed, "order of accounts");
+    dice.shuffle(&mut accounts);
+    text.extend(accounts);
+    for slot in 0..plan.brokers {
         let _ = write!(
             text,
-            "[[firm]]\nname = \"F{slot:02}\"\n[[account]]\nname = \"A{slot:02}\"\nfirm = \"F{slot:02}\"\n\
-             cash = \"{cash}\"\nshares = {shares}\n{limits}[[session]]\nuser = \"{}\"\n\
-             firm = \"F{slot:02}\"\naccount = \"A{slot:02}\"\nallow = [\"10.1.0.0/16\"]\n\
-             key = \"{}\"\nrate = {}\nburst = {}\n",
+            "[[session]]\nuser = \"{}\"\nfirm = \"F{:02}\"\naccount = \"A{:02}\"\n\
+             allow = [\"10.1.0.0/16\"]\nkey = \"{}\"\nrate = {}\nburst = {}\n",
             user(slot).text(),
+            houses.firms[slot],
+            houses.accounts[slot],
             hex(&key(slot)),
             plan.rate.0,
             plan.rate.1.max(1),
         );
     }
     text
+}
+
+/// Who trades for whom: firms of one session or several, which may share an account, and firms of two
+/// accounts. Firms and accounts stand in the configuration in an order of their own, so that none has the
+/// number of its session.
+struct Houses {
+    /// Firm of each session, and of the account that bears its number.
+    firms: Vec<usize>,
+    /// Each session's own account.
+    accounts: Vec<usize>,
+    /// Firms in the order of the configuration.
+    firm_order: Vec<usize>,
+    /// Firms with a second account.
+    second_accounts: Vec<usize>,
+    /// Cash and shares of those.
+    second_opening: (&'static str, u64),
+}
+
+impl Houses {
+    fn draw(plan: &Plan) -> Houses {
+        let mut dice = Dice::new(plan.seed, "houses");
+        let (mut firms, mut accounts): (Vec<usize>, Vec<usize>) = Default::default();
+        for slot in 0..plan.brokers {
+            let other = dice.below(slot.max(1) as u64) as usize;
+            let joins = slot > 0 && dice.percent(25);
+            firms.push(if joins { firms[other] } else { slot });
+            accounts.push(if joins && dice.percent(50) { accounts[other] } else { slot });
+        }
+        let mut firm_order: Vec<usize> = firms.clone();
+        firm_order.sort();
+        firm_order.dedup();
+        let second_accounts = firm_order.iter().copied().filter(|_| dice.percent(40)).collect();
+        dice.shuffle(&mut firm_order);
+        let poor = dice.percent(50) && plan.has(Feature::Overdraft);
+        let second_opening = if poor { ("50000.00", 40) } else { ("100000000.00", 1_000_000) };
+        Houses { firms, accounts, firm_order, second_accounts, second_opening }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
