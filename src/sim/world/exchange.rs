@@ -149,6 +149,9 @@ pub(super) fn panic_text(payload: Box<dyn Any + Send>) -> String {
 impl World<'_> {
     /// One cycle of a thread. The process may die in it.
     pub(super) fn step_thread(&mut self, index: usize) -> u64 {
+        if index == self.archiver_thread() {
+            self.note_backlog();
+        }
         let now = self.now;
         let Some(exchange) = &mut self.exchange else { return 0 };
         let own_now = Nanos(now.wrapping_add_signed(exchange.offset_ns));
@@ -222,9 +225,14 @@ impl World<'_> {
         0
     }
 
+    /// The archiver's thread: the last of the plan's.
+    pub(super) fn archiver_thread(&self) -> usize {
+        self.plan.threads.len() - 1
+    }
+
     /// The archiver goes on for a while.
     fn archive_on(&mut self, now: Nanos) {
-        let archiver = self.plan.threads.len() - 1;
+        let archiver = self.archiver_thread();
         let Some(exchange) = &mut self.exchange else { return };
         let agents = &mut exchange.threads[archiver].agents;
         let result = catch_unwind(AssertUnwindSafe(|| {

@@ -91,8 +91,7 @@ impl World<'_> {
             }
             What::FreezeArchiver { ns } => {
                 self.counts.freezes += 1;
-                // The last of the plan's threads.
-                let (thread, until) = (self.plan.threads.len() - 1, self.now + ns);
+                let (thread, until) = (self.archiver_thread(), self.now + ns);
                 if let Some(exchange) = &mut self.exchange {
                     let agents = exchange.freeze(Some(thread), until);
                     self.tell(Happening::ThreadFrozen { ns, agents });
