@@ -30,7 +30,7 @@ use exchange::Exchange;
 use host::Host;
 use ladder::Ladder;
 use poison::{Drill, Poison};
-use snapshots::SnapshotsSeen;
+use snapshots::{Follows, SnapshotsSeen};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
@@ -155,6 +155,7 @@ struct World<'p> {
     /// When archived events are held against the commands again.
     explained_at: u64,
     snapshots: SnapshotsSeen,
+    follows: Follows,
     order: Vec<u16>,
     taps: Taps,
     /// Since when datagrams wait at the gateway and nobody takes one.
@@ -230,6 +231,7 @@ impl<'p> World<'p> {
             disk_seen: [DiskSeen::default(); 2],
             explained_at: plan.start,
             snapshots: SnapshotsSeen::default(),
+            follows: Follows::default(),
             order: Vec::new(),
             taps: Taps::default(),
             unread_since: None,

@@ -1,11 +1,16 @@
 //! The shadow's process: it follows the day, writes snapshots, dies with the exchange and by itself.
 
 use super::World;
+use super::snapshots::Follows;
 use crate::agent::Agent;
 use crate::shadow::{Shadow, ShadowError};
+use crate::sim::Dice;
 use crate::sim::plan::{Feature, MS};
 use crate::types::Nanos;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Longer than any run.
+const NEVER_NS: u64 = 3_600_000 * MS;
 
 impl World<'_> {
     /// Starts it when the plan has one, the exchange serves and it does not run.
@@ -16,13 +21,27 @@ impl World<'_> {
             return;
         };
         let every_ns = self.chance.magnitude(100 * MS, 3_000 * MS);
+        let (every_ns, every_commands) = self.cadence(every_ns);
         match Shadow::open(self.host.shadow_storage(), &exchange.facts.day, every_ns) {
-            Ok((shadow, _)) => self.shadow = Some(shadow),
+            Ok((mut shadow, _)) => {
+                every_commands.into_iter().for_each(|every| shadow.set_every_commands(every));
+                self.follows = Follows::new(every_commands, shadow.written());
+                self.shadow = Some(shadow);
+            }
             // No Genesis is committed yet, or the disk fails: the parent starts it again.
             Err(ShadowError::NoGenesis) => {}
             Err(_) if self.host.is_troubled() => {}
             Err(error) => self.violate("a shadow cannot start", error.to_string()),
         }
+    }
+
+    /// After how long a snapshot is due, of what was drawn for it, and after how many commands where not
+    /// after a million. In half of the seeds few are enough, in half of those nothing else is.
+    fn cadence(&self, every_ns: u64) -> (u64, Option<u64>) {
+        let mut dice = Dice::new(self.plan.seed, "cadence");
+        let commands = dice.magnitude(200, 2_000);
+        let (few, alone) = (dice.percent(50), dice.percent(50));
+        (if few && alone { NEVER_NS } else { every_ns }, few.then_some(commands))
     }
 
     /// It is dead.
@@ -58,6 +77,7 @@ impl World<'_> {
                 if let Some(written) = written {
                     self.check_snapshot_archived(written);
                 }
+                self.check_snapshot_due();
                 return done as u64;
             }
         }

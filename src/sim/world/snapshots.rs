@@ -4,14 +4,20 @@
 //! Consumes the names in the day's directory and what of the files survives any power cut; produces what
 //! contradicts. Must not know what is in them.
 
-use super::World;
 use super::host::Host;
+use super::{MS, World};
 use crate::store::LogIndex;
 use crate::types::*;
 use std::path::{Path, PathBuf};
 
 /// So many are kept.
 const KEPT: usize = 3;
+
+/// When a shadow that was away has caught up, so small a part of its cadence is enough.
+const FAR: u64 = 10;
+
+/// A snapshot that is due is taken within so long: the events of what was done are there.
+const TAKEN_NS: u64 = 60 * MS;
 
 /// Where the numbers of the last command and event covered stand (snapshot.md, File).
 const COVERED_AT: [usize; 2] = [64, 112];
@@ -26,6 +32,31 @@ pub(super) struct SnapshotsSeen {
     refused: usize,
     /// A byte of a snapshot was damaged since the last start.
     pub(super) damaged: bool,
+}
+
+/// What its observer knows of a shadow that is up.
+#[derive(Default)]
+pub(super) struct Follows {
+    /// A snapshot is due after so many commands; 0 = nobody waits for so many.
+    every: u64,
+    /// The last command that a snapshot covers, or with which trouble was over.
+    base: Seq,
+    /// It had its first turn, in which it did what was there.
+    began: bool,
+    /// One is due: since when, and then what the archive must have before it is late.
+    due: Option<(u64, Option<[Seq; 2]>)>,
+}
+
+impl Follows {
+    /// One that begins behind the command `written`.
+    pub(super) fn new(every: Option<u64>, written: Seq) -> Follows {
+        Follows { every: every.unwrap_or(0), base: written, ..Follows::default() }
+    }
+
+    /// A snapshot covers `applied`, or none had to.
+    fn begin_again(&mut self, applied: Seq) {
+        (self.base, self.due) = (applied, None);
+    }
 }
 
 /// Numbers of the snapshots of a day, ascending, and how many were passed over.
@@ -77,6 +108,47 @@ impl World<'_> {
                 let what = format!("{} {covered}, archived {}", log.name(), archived.0);
                 return self.violate("a snapshot covers what is not archived", what);
             }
+        }
+    }
+
+    /// The shadow had its turn: so many commands behind the newest snapshot another one is due, behind its
+    /// first turn a tenth of them (snapshot.md).
+    pub(super) fn check_snapshot_due(&mut self) {
+        let (Some(shadow), Some(exchange)) = (&self.shadow, &self.exchange) else { return };
+        let (applied, written) = (shadow.applied(), shadow.written());
+        let follows = &mut self.follows;
+        if follows.every == 0 {
+            return;
+        }
+        if written > follows.base {
+            follows.begin_again(written);
+        }
+        let first = !std::mem::replace(&mut follows.began, true);
+        let most = if first { follows.every / FAR } else { follows.every };
+        if self.host.is_troubled() {
+            // A disk that takes none is asked by time only.
+            return follows.begin_again(applied);
+        }
+        if follows.due.is_none() && applied.0.saturating_sub(follows.base.0) >= most {
+            follows.due = Some((self.now, None));
+        }
+        let Some((since, covered)) = &mut follows.due else { return };
+        if exchange.is_frozen(self.now) {
+            // Events that do not come.
+            *since = self.now;
+        }
+        if self.now < *since + TAKEN_NS {
+            return;
+        }
+        let control = exchange.control();
+        // By now it was taken: it covers no more than this.
+        let covered =
+            covered.get_or_insert_with(|| LogIndex::ALL.map(|log| control.committed(log).seq));
+        let archived = LogIndex::ALL.map(|log| control.archived(log).seq);
+        if archived[0] >= covered[0] && archived[1] >= covered[1] {
+            let ms = (self.now - *since) / MS;
+            let what = format!("{} done, {} covered, due {ms} ms ago", applied.0, follows.base.0);
+            self.violate("a snapshot is missing", what);
         }
     }
 
