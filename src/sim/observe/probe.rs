@@ -8,6 +8,7 @@
 
 use crate::exchange::command::*;
 use crate::exchange::event::Event;
+use crate::exchange::genesis::SymbolSpec;
 use crate::exchange::view::OrderView;
 use crate::exchange::{Exchange, Naive};
 use crate::sim::Dice;
@@ -37,7 +38,9 @@ pub fn probe(
     // A share of the probes is about sessions and halts more than about orders, and of one session.
     let sessions = pair.naive.genesis().sessions.len() as u64;
     let mut focus = dice.percent(35).then(|| SessionSlot(dice.below(sessions) as u16));
-    if dice.percent(5) {
+    // Far prices are rare: a venue that has them is asked for more.
+    let wide = dice.percent(10) && pair.wide_symbols().next().is_some();
+    if dice.percent(5) || wide {
         let mut slots = pair.some_sessions(&mut dice);
         pair.crowd(&mut dice, &slots)?;
         // Again, the same in another order or others: what the one before has left behind.
@@ -161,6 +164,70 @@ impl Pair {
         slots
     }
 
+    /// The session's next message: an order with a reference so much above its last.
+    fn enter(&mut self, session: SessionSlot, urn_step: u32, order: Enter) -> Result<(), String> {
+        let s = self.naive.session(session).expect("a session of Genesis");
+        let urn = Urn(s.last_urn.0.saturating_add(urn_step));
+        self.message(session, MessageBody::Enter(Enter { urn, ..order }))
+    }
+
+    /// The session's next message.
+    fn message(&mut self, session: SessionSlot, body: MessageBody) -> Result<(), String> {
+        let s = self.naive.session(session).expect("a session of Genesis");
+        let head = MessageHead {
+            session,
+            verdict: Verdict::Ok as u8,
+            body: 0,
+            generation: s.generation,
+            client_seq: s.next_client_seq,
+            received: self.time,
+        };
+        self.apply(&Command::Message(head, body), false)
+    }
+
+    /// Symbols whose band needs more than one block of pages.
+    fn wide_symbols(&self) -> impl Iterator<Item = usize> + use<> {
+        let bands = self.naive.genesis().symbols.iter().map(|spec| levels(spec) > BLOCK_LEVELS);
+        let wide: Vec<bool> = bands.collect();
+        wide.into_iter().enumerate().filter_map(|(at, wide)| wide.then_some(at))
+    }
+
+    /// Orders of one session stand blocks of pages apart, the best of them is cancelled, and somebody
+    /// wants what there is down to one of them, or a lot more, at once.
+    fn trade_across_blocks(
+        &mut self,
+        dice: &mut Dice,
+        session: SessionSlot,
+        symbol: usize,
+    ) -> Result<(), String> {
+        let spec = self.naive.genesis().symbols[symbol];
+        // Offers anywhere stay, bids only where nobody offers less.
+        let (side, resting) =
+            dice.pick(&[(b'S', Side::Sell), (b'S', Side::Sell), (b'B', Side::Buy)]);
+        let blocks = u64::from(levels(&spec).div_ceil(BLOCK_LEVELS));
+        for _ in 0..dice.between(2, APART_MAX) {
+            let within = dice.pick(&[0, 0, 1, 64 * 512, BLOCK_LEVELS - 1]);
+            let level = dice.below(blocks) as u32 * BLOCK_LEVELS + within;
+            let price = spec.price_min.0 + level.min(levels(&spec) - 1) * spec.tick;
+            self.enter(session, 1, limit(&spec, side, price))?;
+        }
+        let locate = Locate(symbol as u16 + 1);
+        let sessions = self.naive.genesis().sessions.len() as u16;
+        let taker = SessionSlot((session.0 + 1) % sessions);
+        self.log_in(taker, 0)?;
+        for _ in 0..dice.between(1, 3) {
+            let best = self.naive.orders(locate, resting).into_iter().next();
+            if let Some(best) = best.filter(|best| best.session == session && dice.percent(50)) {
+                let cancel = Cancel { urn: best.urn, quantity: Quantity(0) };
+                self.message(session, MessageBody::Cancel(cancel))?;
+            }
+            let order = limit(&spec, b' ', 0);
+            let order = all_or_nothing(dice, &self.naive, (symbol, resting), order);
+            self.enter(taker, 1, order)?;
+        }
+        Ok(())
+    }
+
     /// These sessions enter more than one command may cancel, and end, perhaps in a halt; some are back
     /// while their orders still wait to be cancelled.
     fn crowd(&mut self, dice: &mut Dice, slots: &[SessionSlot]) -> Result<(), String> {
@@ -182,39 +249,19 @@ impl Pair {
         for &session in slots {
             self.log_in(session, CANCEL_ON_DISCONNECT)?;
             for at in 0..each {
-                let s = self.naive.session(session).expect("a session of Genesis");
                 let spec = &genesis.symbols[at as usize % genesis.symbols.len()];
-                let band = (spec.price_max.0 - spec.price_min.0) / spec.tick + 1;
+                let band = levels(spec);
                 let level = (at as u32).wrapping_mul(level_step);
                 let anywhere = mixed && dice.percent(30);
                 let level = if anywhere { dice.below(u64::from(band)) as u32 } else { level };
-                let head = MessageHead {
-                    session,
-                    verdict: Verdict::Ok as u8,
-                    body: 0,
-                    generation: s.generation,
-                    client_seq: s.next_client_seq,
-                    received: self.time,
-                };
-                let enter = Enter {
-                    urn: Urn(s.last_urn.0.saturating_add(urn_step)),
-                    quantity: Quantity(spec.lot),
-                    price: u64::from(spec.price_min.0 + level % band * spec.tick),
-                    symbol: spec.symbol,
-                    account: Alpha::BLANK,
-                    min_quantity: Quantity(0),
-                    cl_ord_id: Alpha::BLANK,
-                    side: if mixed && dice.percent(30) { b'S' } else { b'B' },
-                    tif: b'0',
-                    display: b'Y',
-                    capacity: b'P',
-                    iso: b'N',
-                    cross: b'N',
-                    flags: 0,
-                    zero: [0; 3],
-                };
-                self.apply(&Command::Message(head, MessageBody::Enter(enter)), false)?;
+                let side = if mixed && dice.percent(30) { b'S' } else { b'B' };
+                let price = spec.price_min.0 + level % band * spec.tick;
+                self.enter(session, urn_step, limit(spec, side, price))?;
             }
+        }
+        let wide: Vec<usize> = self.wide_symbols().collect();
+        for symbol in wide {
+            self.trade_across_blocks(dice, slots[0], symbol)?;
         }
         // Else one command cancels most of them.
         if dice.percent(75) {
@@ -242,6 +289,33 @@ impl Pair {
             }
         }
         Ok(())
+    }
+}
+
+/// Orders that stand in different blocks of a band, at most.
+const APART_MAX: u64 = 8;
+
+/// Levels that one word of the topmost map of pages stands for: 4,096 pages of 512.
+const BLOCK_LEVELS: u32 = 4_096 * 512;
+
+/// A limit order for one lot that rests.
+fn limit(spec: &SymbolSpec, side: u8, price: u32) -> Enter {
+    Enter {
+        urn: Urn(0),
+        quantity: Quantity(spec.lot),
+        price: u64::from(price),
+        symbol: spec.symbol,
+        account: Alpha::BLANK,
+        min_quantity: Quantity(0),
+        cl_ord_id: Alpha::BLANK,
+        side,
+        tif: b'0',
+        display: b'Y',
+        capacity: b'P',
+        iso: b'N',
+        cross: b'N',
+        flags: 0,
+        zero: [0; 3],
     }
 }
 
@@ -462,27 +536,39 @@ fn at_the_edge(
     MessageBody::Enter(Enter { quantity: Quantity(quantity), ..m })
 }
 
-/// All or nothing of some shares that rest on the other side, or of a lot more, as far as the last of them
-/// or anywhere.
+/// Levels of a symbol's band.
+fn levels(spec: &SymbolSpec) -> u32 {
+    (spec.price_max.0 - spec.price_min.0) / spec.tick + 1
+}
+
+/// All or nothing of some shares that rest on one side of one book.
 fn fill_or_kill(dice: &mut Dice, naive: &Naive, m: Enter) -> Enter {
-    let specs = &naive.genesis().symbols;
-    let at = dice.below(specs.len() as u64) as usize;
-    let spec = &specs[at];
-    let (side, other) = dice.pick(&[(b'B', Side::Sell), (b'S', Side::Buy)]);
-    let orders = naive.orders(Locate(at as u16 + 1), other);
+    let at = dice.below(naive.genesis().symbols.len() as u64) as usize;
+    let resting = dice.pick(&[Side::Sell, Side::Buy]);
+    all_or_nothing(dice, naive, (at, resting), m)
+}
+
+/// All or nothing of some shares that rest there, or of a lot more, as far as the last of them or anywhere.
+fn all_or_nothing(
+    dice: &mut Dice,
+    naive: &Naive,
+    (symbol, resting): (usize, Side),
+    m: Enter,
+) -> Enter {
+    let spec = &naive.genesis().symbols[symbol];
+    let orders = naive.orders(Locate(symbol as u16 + 1), resting);
     if orders.is_empty() {
         return m;
     }
     let last = dice.below(orders.len() as u64) as usize;
     let shares: u64 = orders[..=last].iter().map(|order| u64::from(order.open.0)).sum();
     let quantity = shares + u64::from(spec.lot) * dice.below(2);
-    let levels = (spec.price_max.0 - spec.price_min.0) / spec.tick + 1;
-    let anywhere = spec.price_min.0 + dice.below(u64::from(levels)) as u32 * spec.tick;
+    let anywhere = spec.price_min.0 + dice.below(u64::from(levels(spec))) as u32 * spec.tick;
     let price = if dice.percent(30) { anywhere } else { orders[last].price.0 };
     let quantity = Quantity(quantity.min(999_999) as u32);
     Enter {
         symbol: spec.symbol,
-        side,
+        side: if resting == Side::Sell { b'B' } else { b'S' },
         quantity,
         min_quantity: quantity,
         flags: m.flags | FLAG_MIN_QUANTITY,
