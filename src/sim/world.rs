@@ -152,6 +152,8 @@ struct World<'p> {
     modes: [bool; 2],
     ladder: Ladder,
     disk_seen: [DiskSeen; 2],
+    /// Since when a log lacks its next segment though archived ones are in its way.
+    cramped_since: Option<u64>,
     /// When archived events are held against the commands again.
     explained_at: u64,
     snapshots: SnapshotsSeen,
@@ -229,6 +231,7 @@ impl<'p> World<'p> {
             modes: [false; 2],
             ladder: Ladder::default(),
             disk_seen: [DiskSeen::default(); 2],
+            cramped_since: None,
             explained_at: plan.start,
             snapshots: SnapshotsSeen::default(),
             follows: Follows::default(),

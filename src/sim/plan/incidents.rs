@@ -167,6 +167,13 @@ pub enum What {
         /// For so long.
         ns: u64,
     },
+    /// The hot tier's file system takes so many segments more.
+    MemorySmall {
+        /// So many.
+        segments: u64,
+        /// For so long.
+        ns: u64,
+    },
     /// Each fdatasync takes long.
     SlowDisk {
         /// So long.
@@ -189,7 +196,9 @@ impl What {
         match self {
             What::Freeze { ns } | What::FreezeThread { ns, .. } => Some(ns),
             What::FreezeArchiver { ns } => Some(ns),
-            What::DiskFull { ns } | What::MemoryFull { ns } => Some(ns),
+            What::DiskFull { ns } | What::MemoryFull { ns } | What::MemorySmall { ns, .. } => {
+                Some(ns)
+            }
             What::SlowDisk { stall_ns, ns } => Some(ns + 2 * stall_ns),
             What::DiskError { ns, .. } => Some(ns),
             _ => None,
@@ -325,6 +334,13 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
         list.push(Incident { number, at_ns, what });
         let at_ns = at_ns + silent_ns;
         list.push(Incident { number: number + 1, at_ns, what: What::Freeze { ns } });
+    }
+    let mut own = Dice::new(seed, "small memory");
+    let at_ns = own.between(plan.run_ns / 20, plan.run_ns * 7 / 10);
+    let (segments, ns) = (own.between(0, 2), own.between(2_000, 8_000) * MS);
+    if has(Feature::MemoryFull) && own.percent(60) {
+        let what = What::MemorySmall { segments, ns };
+        list.push(Incident { number: number + 2, at_ns, what });
     }
     list.sort_by_key(|i| (i.at_ns, i.number));
     list

@@ -17,6 +17,10 @@ use std::path::Path;
 const HEADER_BYTES: u64 = 4_096;
 /// The second of two group marks, or of two slots of the confirmed file, is so far behind the first.
 const SLOT_STRIDE: usize = 4_096;
+/// Room that archived segments can make is made within so long.
+const ROOM_NS: u64 = 300 * super::MS;
+/// So many segments are kept ready behind the one that is written.
+const AHEAD: u64 = 2;
 /// Time between two looks at what the events are explained by, ns.
 const EXPLAINED_LOOK_NS: u64 = 250 * super::MS;
 
@@ -364,6 +368,43 @@ impl World<'_> {
         if let Err(what) = explained {
             self.violate("an archived event is not explained", what);
         }
+    }
+
+    /// While memory is short what is archived makes room, whichever log it is of.
+    pub(super) fn check_room(&mut self) {
+        let cramped = self.exchange.as_ref().filter(|_| self.host.is_short_of_memory());
+        let cramped = cramped.and_then(|exchange| self.cramped(exchange));
+        let Some(what) = cramped else {
+            self.cramped_since = None;
+            return;
+        };
+        let since = *self.cramped_since.get_or_insert(self.now);
+        if self.now - since > ROOM_NS {
+            self.violate("archived segments make no room", what);
+        }
+    }
+
+    /// A log that lacks a segment behind the one it writes, while one is held in vain.
+    fn cramped(&self, exchange: &Exchange) -> Option<String> {
+        let control = exchange.control();
+        if exchange.is_frozen_anywhere(self.now) || control.archive_failed().is_some() {
+            return None;
+        }
+        let places = places(&self.host, exchange, self.plan.segment_bytes);
+        let segments = places.each_ref().map(|place| place.segments(place.hot));
+        let writing = |log| control.written(log).position / self.plan.segment_bytes;
+        let lacks = LogIndex::ALL.into_iter().find(|&log| {
+            let own = &segments[log as usize];
+            let may = own.len() < self.plan.hot_segments_max;
+            may && !own.contains(&(writing(log) + AHEAD))
+        })?;
+        let held = LogIndex::ALL.into_iter().find_map(|log| {
+            let first = *segments[log as usize].first()?;
+            let confirmed = control.confirmed(log) / self.plan.segment_bytes;
+            (first < writing(log).min(confirmed)).then(|| places[log as usize].name(first))
+        })?;
+        let (log, last) = (lacks.name(), writing(lacks) + AHEAD);
+        Some(format!("{log} lacks one of the segments through {last}, {held} is held"))
     }
 
     /// The last archived event is of an archived command.

@@ -96,6 +96,11 @@ impl Exchange {
         frozen.any(|thread| !thread.agents.iter().all(|agent| aside(&**agent)))
     }
 
+    /// True while any thread stands still.
+    pub(super) fn is_frozen_anywhere(&self, now: u64) -> bool {
+        self.threads.iter().any(|thread| thread.frozen_until > now)
+    }
+
     pub(super) fn thaw(&mut self) {
         self.threads.iter_mut().for_each(|t| t.frozen_until = 0);
     }

@@ -153,6 +153,12 @@ impl Host {
         self.change(tier, |f| f.limit_bytes = if full { 0 } else { u64::MAX });
     }
 
+    /// The tier takes so many bytes more.
+    pub(super) fn set_room(&self, tier: Tier, bytes: u64) {
+        let used = self.exchange.used(tier);
+        self.change(tier, |f| f.limit_bytes = used + bytes);
+    }
+
     pub(super) fn set_sync_ns(&mut self, ns: u64) {
         self.slow = ns > 0;
         self.change(Tier::Disk, |f| f.sync_ns = (ns / 2, ns));

@@ -149,6 +149,11 @@ impl World<'_> {
                 self.host.set_full(Tier::Memory, true);
                 self.endings.push((self.now + ns, Ending::MemoryFull));
             }
+            What::MemorySmall { segments, ns } => {
+                self.counts.disk_faults += 1;
+                self.host.set_room(Tier::Memory, segments * self.plan.segment_bytes);
+                self.endings.push((self.now + ns, Ending::MemoryFull));
+            }
             What::SlowDisk { stall_ns, ns } => {
                 self.counts.disk_faults += 1;
                 self.host.set_sync_ns(stall_ns);

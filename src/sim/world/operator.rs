@@ -48,6 +48,7 @@ impl World<'_> {
         }
         self.start_shadow();
         self.check_tiers();
+        self.check_room();
         self.check_snapshots();
         self.void_what_halts();
         let Some(exchange) = &self.exchange else { return };

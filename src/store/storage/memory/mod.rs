@@ -142,6 +142,11 @@ impl MemoryStorage {
         self.lock().faults[tier as usize] = faults;
     }
 
+    /// Bytes taken in `tier`: by files that have a name, or that someone holds.
+    pub fn used(&self, tier: Tier) -> u64 {
+        self.lock().used(tier)
+    }
+
     /// What goes wrong in `tier` now.
     pub fn faults(&self, tier: Tier) -> Faults {
         self.lock().faults[tier as usize]
