@@ -16,6 +16,7 @@ pub use settings::config_text;
 use super::{Dice, GATEWAY, GROUP_A, GROUP_B, REPAIR};
 use crate::config::Durability;
 use crate::net::{LinkFaults, Way};
+use crate::store::Tier;
 use std::fmt;
 use std::str::FromStr;
 
@@ -135,6 +136,19 @@ impl Plan {
     /// True when `feature` is on.
     pub fn has(&self, feature: Feature) -> bool {
         self.features.has(feature)
+    }
+
+    /// Where the hot tier lies.
+    pub fn hot_tier(&self) -> Tier {
+        if self.has(Feature::HotOnDisk) { Tier::Disk } else { Tier::Memory }
+    }
+
+    /// The hot directory: the simulated host has its memory below `/memory`.
+    pub fn hot_dir(&self) -> &'static str {
+        match self.hot_tier() {
+            Tier::Memory => "/memory/hot",
+            Tier::Disk => "/hot",
+        }
     }
 
     /// The command that runs exactly this again.

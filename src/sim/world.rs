@@ -104,8 +104,9 @@ struct World<'p> {
     doomed_by: Option<Incident>,
     /// How far the machine's wall clock is off, ns.
     wall_ns: i64,
-    /// Memory was lost since the exchange last served.
-    memory_gone: bool,
+    /// The power was away since the exchange last served: memory is gone, and what a hot tier on a disk
+    /// has left says nothing.
+    power_was_away: bool,
     /// The operator agreed that the day is given up.
     given_up: bool,
     /// The next start dies at this storage operation, down for so long afterwards, power cut or not.
@@ -174,7 +175,7 @@ pub fn run(plan: &Plan, history: bool) -> Outcome {
 
 impl<'p> World<'p> {
     fn new(plan: &'p Plan, history: bool) -> World<'p> {
-        let host = Host::new(Dice::new(plan.seed, "storage").draw());
+        let host = Host::new(Dice::new(plan.seed, "storage").draw(), plan);
         let config = operator::config(plan, &host, b'A');
         let network = MemoryNetwork::simulated(Dice::new(plan.seed, "flight").draw());
         network.set_links(plan.network.links());
@@ -199,7 +200,7 @@ impl<'p> World<'p> {
             doom: None,
             doomed_by: None,
             wall_ns: 0,
-            memory_gone: false,
+            power_was_away: false,
             given_up: false,
             crash_start: None,
             crash_stop: None,

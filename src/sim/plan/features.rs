@@ -125,6 +125,9 @@ features! {
     NoLibrary "no-library" 60,
     /// A member's message kills the exchange, once or until two operators void it.
     Poison "poison" 15,
+    // Last, so that the others are drawn as without it.
+    /// The hot tier lies on the disk, as `degraded = true` allows: a power cut leaves pages of it.
+    HotOnDisk "hot-on-disk" 12,
 }
 
 /// A set of features.

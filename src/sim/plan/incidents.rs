@@ -335,12 +335,22 @@ pub(super) fn draw(seed: u64, plan: &Plan) -> Vec<Incident> {
         let at_ns = at_ns + silent_ns;
         list.push(Incident { number: number + 1, at_ns, what: What::Freeze { ns } });
     }
+    number += 2;
     let mut own = Dice::new(seed, "small memory");
     let at_ns = own.between(plan.run_ns / 20, plan.run_ns * 7 / 10);
     let (segments, ns) = (own.between(0, 2), own.between(2_000, 8_000) * MS);
-    if has(Feature::MemoryFull) && own.percent(60) {
-        let what = What::MemorySmall { segments, ns };
-        list.push(Incident { number: number + 2, at_ns, what });
+    if has(Feature::MemoryFull) && !has(Feature::HotOnDisk) && own.percent(60) {
+        list.push(Incident { number, at_ns, what: What::MemorySmall { segments, ns } });
+    }
+    number += 1;
+    // What a hot tier on a disk has, and the archive not yet, is more than a segment.
+    let mut own = Dice::new(seed, "hot on disk");
+    let at_ns = own.between(plan.run_ns / 20, plan.run_ns * 7 / 10);
+    let (ns, down_ns) = (own.between(300, 3_000) * MS, own.magnitude(MS, 500 * MS));
+    if has(Feature::HotOnDisk) && has(Feature::PowerLoss) && has(Feature::FreezeArchiver) {
+        list.push(Incident { number, at_ns, what: What::FreezeArchiver { ns } });
+        let what = What::PowerLoss { operation: 0, sync: 0, down_ns };
+        list.push(Incident { number: number + 1, at_ns: at_ns + ns, what });
     }
     list.sort_by_key(|i| (i.at_ns, i.number));
     list

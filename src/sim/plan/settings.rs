@@ -107,12 +107,14 @@ pub fn config_text(plan: &Plan, incarnation: u8) -> String {
     };
     let _ = write!(
         text,
-        "[venue]\nname = \"RIALTO\"\ndata = \"/data\"\nhot = \"/memory/hot\"\n\
+        "[venue]\nname = \"RIALTO\"\ndata = \"/data\"\nhot = \"{}\"\ndegraded = {}\n\
          durability = \"{durability}\"\nincarnation = \"{}\"\n{open}\ntest_keys = true\n\
          [capacity]\norders_max = {}\nprice_pages_max = {}\nsegment_mib = 1\n\
          hot_segments_max = {}\n[gateway]\nlisten = \"{GATEWAY}\"\nkey = \"{}\"\n\
          [feed]\ninterface = \"{}\"\na = \"{GROUP_A}\"\nb = \"{GROUP_B}\"\nrepair = \"{REPAIR}\"\n\
          repair_bytes_per_second = {}\n",
+        plan.hot_dir(),
+        plan.has(Feature::HotOnDisk),
         incarnation as char,
         plan.orders_max,
         plan.price_pages_max,

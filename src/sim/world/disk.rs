@@ -10,7 +10,7 @@ use super::World;
 use super::exchange::Exchange;
 use super::host::Host;
 use crate::exchange::event::Event;
-use crate::store::LogIndex;
+use crate::store::{LogIndex, Tier};
 use std::path::Path;
 
 /// Bytes of a segment's header.
@@ -372,7 +372,9 @@ impl World<'_> {
 
     /// While memory is short what is archived makes room, whichever log it is of.
     pub(super) fn check_room(&mut self) {
-        let cramped = self.exchange.as_ref().filter(|_| self.host.is_short_of_memory());
+        // Where the archive lies on the same disk it takes what is freed.
+        let cramped = self.plan.hot_tier() == Tier::Memory && self.host.is_short_of_hot_room();
+        let cramped = self.exchange.as_ref().filter(|_| cramped);
         let cramped = cramped.and_then(|exchange| self.cramped(exchange));
         let Some(what) = cramped else {
             self.cramped_since = None;

@@ -12,7 +12,7 @@ use crate::gateway::Entropy;
 use crate::net::AnyPort;
 use crate::replay::ReplayError;
 use crate::sim::{Dice, EXCHANGE, GATEWAY, Happening, REPAIR, When};
-use crate::store::{Control, Day, LogIndex, ReadError, StoreError};
+use crate::store::{Control, Day, LogIndex, ReadError, StoreError, Tier};
 use crate::topology::{
     Assembly, Ending, Facts, Ports, StartError, Surroundings, assemble, close_day,
 };
@@ -273,11 +273,22 @@ impl World<'_> {
             Durability::Memory => self.counts.power_losses_memory += 1,
             Durability::Disk => self.counts.power_losses_disk += 1,
         }
-        self.host.lose_power();
-        // What was damaged in memory is gone with it.
-        self.damage = self.damage.take().filter(|damage| self.host.has(damage));
-        self.memory_gone = true;
+        self.lose_power();
+        self.power_was_away = true;
         self.tell(Happening::PowerLost);
+    }
+
+    /// The machine has no power. Of what was damaged before only what the archive holds must still be
+    /// missed: no start has to read what a hot tier had.
+    fn lose_power(&mut self) {
+        if let Some(damage) = self.damage.take_if(|damage| damage.is_hot()) {
+            self.host.mend(&damage);
+        }
+        self.host.lose_power();
+        self.snapshots.hot_is_torn = self.plan.hot_tier() == Tier::Disk;
+        if let Some(damage) = &mut self.damage {
+            self.host.spoil_copy(damage);
+        }
     }
 
     /// Every third death comes in the middle of an append.
@@ -446,7 +457,7 @@ impl World<'_> {
             self.days.push(day.clone());
         }
         self.given_up = false;
-        self.memory_gone = false;
+        self.power_was_away = false;
         self.over_looks = 0;
         self.exchange = Some(exchange);
         self.check_drill();
@@ -467,13 +478,21 @@ impl World<'_> {
         self.check(When::AfterStart);
     }
 
+    /// A day may lack what level `memory` had acknowledged: the power was away, and its archive is not
+    /// known to have everything (store.md, Recovery 8).
+    fn may_lack_records(&self, day: &Path) -> bool {
+        self.power_was_away
+            && self.plan.durability == Durability::Memory
+            && self.host.look(&day.join("sealed")).is_none()
+    }
+
     /// A refused start: what an operator would do.
     fn refused(&mut self, error: StartError) {
         self.note(|_| format!("start refused: {error}"));
         self.mix(0x0EF5);
         self.start_at = self.now + 100 * MS;
         match &error {
-            StartError::MemoryLost { day, wanted } if self.memory_gone => {
+            StartError::MemoryLost { day, wanted } if self.may_lack_records(day) => {
                 self.counts.incarnations += 1;
                 self.given_up = true;
                 // Nobody takes it out again: it stands there on later days.

@@ -1,6 +1,7 @@
 //! The machine of the exchange: its storage, and what the world does to it.
 
 use crate::guard::Place;
+use crate::sim::plan::Plan;
 use crate::store::{
     DayView, Faults, HEADER_BYTES, LogIndex, MemoryStorage, ReadError, SimulatedCrash, Storage,
     StoreError, Tier,
@@ -14,8 +15,10 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Damaged {
     path: PathBuf,
-    /// Where a start copies it to when the hot tier is gone.
+    /// Its hot file: where a start copies it to when the hot tier is gone.
     copy: PathBuf,
+    /// The hot tier has come back from a power cut: pages of it may be missing anywhere.
+    hot_is_torn: bool,
     offset: u64,
     mask: u8,
     /// Log position of the record that the byte belongs to.
@@ -23,11 +26,22 @@ pub(super) struct Damaged {
 }
 
 impl Damaged {
-    /// True when that start names the damaged record: its file, and a place at or before the byte.
+    /// True when what is damaged is the hot file.
+    pub(super) fn is_hot(&self) -> bool {
+        self.path == self.copy
+    }
+
+    /// True when that start names the damaged record: its file, and a place at or before the byte. Where
+    /// neither archive nor a torn hot tier is whole, a start says what is wrong with the latter
+    /// (store.md, Recovery 7): that may begin before it.
     pub(super) fn is_named(&self, error: &StartError) -> bool {
         match error {
-            StartError::Store(StoreError::Damaged { path, offset, .. }) => {
-                (*path == self.path || *path == self.copy) && *offset <= self.offset
+            StartError::Store(StoreError::Damaged { path, offset, position, .. }) => {
+                let named = *path == self.path || *path == self.copy;
+                let torn_before = self.hot_is_torn
+                    && path.parent() == self.copy.parent()
+                    && *position <= self.record;
+                named && *offset <= self.offset || torn_before
             }
             StartError::Read(ReadError::Damaged { position, .. }) => self.record == *position,
             _ => false,
@@ -43,6 +57,9 @@ pub(super) struct Host {
     shadow: Arc<MemoryStorage>,
     /// As observers see it: another process.
     outside: Arc<MemoryStorage>,
+    /// The hot directory, and what it lies on.
+    hot: PathBuf,
+    hot_tier: Tier,
     /// The disk is slow: whoever waited for it is asked for.
     slow: bool,
 }
@@ -53,11 +70,12 @@ pub(super) fn is_simulated_crash(payload: &(dyn Any + Send)) -> bool {
 }
 
 impl Host {
-    pub(super) fn new(seed: u64) -> Host {
+    pub(super) fn new(seed: u64, plan: &Plan) -> Host {
         let exchange = Arc::new(MemoryStorage::new(seed, Path::new("/memory")));
         let shadow = Arc::new(exchange.process());
         let outside = Arc::new(exchange.process());
-        Host { exchange, shadow, outside, slow: false }
+        let (hot, hot_tier) = (plan.hot_dir().into(), plan.hot_tier());
+        Host { exchange, shadow, outside, hot, hot_tier, slow: false }
     }
 
     pub(super) fn data(&self) -> PathBuf {
@@ -65,7 +83,7 @@ impl Host {
     }
 
     pub(super) fn hot(&self) -> PathBuf {
-        PathBuf::from("/memory/hot")
+        self.hot.clone()
     }
 
     /// For the exchange's process.
@@ -170,9 +188,9 @@ impl Host {
         });
     }
 
-    /// True while the memory tier is full.
-    pub(super) fn is_short_of_memory(&self) -> bool {
-        self.exchange.faults(Tier::Memory).limit_bytes != u64::MAX
+    /// True while the hot tier's file system is full.
+    pub(super) fn is_short_of_hot_room(&self) -> bool {
+        self.exchange.faults(self.hot_tier).limit_bytes != u64::MAX
     }
 
     /// True while a tier refuses what a start may need.
@@ -184,11 +202,13 @@ impl Host {
     }
 
     /// Damages a byte of a record below `confirmed`, of one from `above` on where there is such a one, in
-    /// the file that recovery reads. Call it while the exchange is down. `None` when there is no record.
+    /// the file that recovery reads: the hot one where there is one, after a power cut (`power`) the
+    /// archived one. Call it while the exchange is down. `None` when there is no record.
     pub(super) fn damage(
         &self,
         log: LogIndex,
         (dir, hot): (&Path, &Path),
+        power: bool,
         (above, confirmed): (u64, u64),
         segment_bytes: u64,
         choice: u64,
@@ -214,16 +234,37 @@ impl Host {
         let within = if choice >> 56 & 3 == 3 { bytes as u64 - 1 - within % 8 } else { within };
         let offset = position % segment_bytes + within;
         let mask = 1 << (choice & 7);
-        let path =
-            [hot, dir].map(|d| d.join(&name)).into_iter().find(|p| self.outside.exists(p))?;
+        let dirs = if power { [dir, hot] } else { [hot, dir] };
+        let path = dirs.map(|d| d.join(&name)).into_iter().find(|p| self.outside.exists(p))?;
         let copy = hot.join(&name);
-        let damaged = self.outside.damage(&path, offset, mask);
-        damaged.then_some(Damaged { path, copy, offset, mask, record: position })
+        if !self.outside.damage(&path, offset, mask) {
+            return None;
+        }
+        let mut damaged =
+            Damaged { path, copy, hot_is_torn: false, offset, mask, record: position };
+        if power {
+            self.spoil_copy(&mut damaged);
+        }
+        Some(damaged)
     }
 
-    /// The damaged file is still there.
-    pub(super) fn has(&self, damage: &Damaged) -> bool {
-        self.outside.exists(&damage.path)
+    /// Damages the hot file, too, where a power cut has left the good byte in it: else the record is
+    /// whole on one side, and a start may find it there.
+    pub(super) fn spoil_copy(&self, damage: &mut Damaged) {
+        if damage.is_hot() || self.hot_tier == Tier::Memory {
+            return;
+        }
+        damage.hot_is_torn = true;
+        if self.differs_by_mask(damage) {
+            self.outside.damage(&damage.copy, damage.offset, damage.mask);
+        }
+    }
+
+    /// Of archived file and hot file one has the good byte and the other the damaged one.
+    fn differs_by_mask(&self, damage: &Damaged) -> bool {
+        let byte = |path| Some(*self.look(path)?.get(damage.offset as usize)?);
+        let (own, copied) = (byte(&damage.path), byte(&damage.copy));
+        own.zip(copied).is_some_and(|(own, copied)| own ^ copied == damage.mask)
     }
 
     /// The good byte is back.
@@ -231,10 +272,7 @@ impl Host {
         let Damaged { path, copy, offset, mask, .. } = damage;
         self.outside.damage(path, *offset, *mask);
         // A start copies back what it has no need to read.
-        let byte = |path| Some(*self.look(path)?.get(*offset as usize)?);
-        if let (Some(good), Some(copied)) = (byte(path), byte(copy))
-            && good ^ copied == *mask
-        {
+        if self.differs_by_mask(damage) {
             self.outside.damage(copy, *offset, *mask);
         }
     }

@@ -146,7 +146,7 @@ impl World<'_> {
             }
             What::MemoryFull { ns } => {
                 self.counts.disk_faults += 1;
-                self.host.set_full(Tier::Memory, true);
+                self.host.set_full(self.plan.hot_tier(), true);
                 self.endings.push((self.now + ns, Ending::MemoryFull));
             }
             What::MemorySmall { segments, ns } => {
@@ -180,7 +180,7 @@ impl World<'_> {
             }
             Ending::ClockStep => self.wall_ns = 0,
             Ending::DiskFull => self.host.set_full(Tier::Disk, false),
-            Ending::MemoryFull => self.host.set_full(Tier::Memory, false),
+            Ending::MemoryFull => self.host.set_full(self.plan.hot_tier(), false),
             Ending::SlowDisk => self.host.set_sync_ns(0),
             Ending::DiskError => self.host.set_disk_errors(0),
             Ending::FeedBehind { down_ns } => {
@@ -237,8 +237,8 @@ impl World<'_> {
             self.snapshots.damaged = true;
             return self.note(|_| "a snapshot is damaged".into());
         }
-        let Some(damage) =
-            self.host.damage(log, (&dir, &hot), (above, reach), self.plan.segment_bytes, choice)
+        let (reach, segment_bytes) = ((above, reach), self.plan.segment_bytes);
+        let Some(damage) = self.host.damage(log, (&dir, &hot), power, reach, segment_bytes, choice)
         else {
             return;
         };

@@ -128,7 +128,7 @@ impl World<'_> {
         let judged = self.plan.durability == Durability::Memory
             && !exchange.is_frozen(self.now)
             && exchange.facts.hot_missing_bytes == 0
-            && !self.host.is_short_of_memory()
+            && !self.host.is_short_of_hot_room()
             && !status.day_ended();
         if !judged {
             return None;

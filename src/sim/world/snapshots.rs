@@ -1,5 +1,6 @@
 //! Snapshots, seen from outside: a file under its name is on the disk, the last three are kept, a start
-//! takes the newest that is there and passes none over that nobody damaged (snapshot.md).
+//! takes the newest that is there and passes none over that nobody damaged (snapshot.md), the start behind
+//! a power cut apart where the hot tier lies on a disk.
 //!
 //! Consumes the names in the day's directory and what of the files survives any power cut; produces what
 //! contradicts. Must not know what is in them.
@@ -32,6 +33,8 @@ pub(super) struct SnapshotsSeen {
     refused: usize,
     /// A byte of a snapshot was damaged since the last start.
     pub(super) damaged: bool,
+    /// A hot tier on a disk came back from a power cut, and no start has served since.
+    pub(super) hot_is_torn: bool,
 }
 
 /// What its observer knows of a shadow that is up.
@@ -77,12 +80,17 @@ impl World<'_> {
         let Some(exchange) = &self.exchange else { return };
         let (day, taken) = (exchange.facts.day.clone(), exchange.facts.snapshot.0);
         let (there, refused) = look(&self.host, &day);
-        let damaged = std::mem::take(&mut self.snapshots.damaged);
+        let SnapshotsSeen { damaged, hot_is_torn, .. } = self.snapshots;
         let known = if self.snapshots.day == day { self.snapshots.refused } else { refused };
         let newest = there.last().copied().unwrap_or(0);
-        self.snapshots = SnapshotsSeen { day, there, refused, damaged: false };
+        self.snapshots = SnapshotsSeen { day, there, refused, ..SnapshotsSeen::default() };
         if self.host.is_troubled() {
             return; // a file may stay under its name
+        }
+        if hot_is_torn {
+            // Which snapshot fits is asked of the logs before recovery turns to the archive: the record
+            // that it ends with, or Genesis, may be among the pages that are missing.
+            return;
         }
         if refused > known && !damaged {
             self.violate("a good snapshot was passed over", format!("{refused}, before {known}"));
@@ -145,7 +153,10 @@ impl World<'_> {
         let covered =
             covered.get_or_insert_with(|| LogIndex::ALL.map(|log| control.committed(log).seq));
         let archived = LogIndex::ALL.map(|log| control.archived(log).seq);
-        if archived[0] >= covered[0] && archived[1] >= covered[1] {
+        if archived[0] < covered[0] || archived[1] < covered[1] {
+            // It is written behind the archive.
+            *since = self.now;
+        } else {
             let ms = (self.now - *since) / MS;
             let what = format!("{} done, {} covered, due {ms} ms ago", applied.0, follows.base.0);
             self.violate("a snapshot is missing", what);

@@ -154,6 +154,11 @@ impl Inode {
         Ok(region)
     }
 
+    /// True when a mapping may have changed it.
+    pub(super) fn is_stored_into(&self) -> bool {
+        self.stored_into
+    }
+
     /// The disk has it.
     pub(super) fn sync(&mut self) {
         if std::mem::take(&mut self.truncated) {

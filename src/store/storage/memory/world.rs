@@ -31,6 +31,9 @@ enum Change {
 /// Changes of a directory that wait for the disk; a journal does not wait longer, whoever asks.
 const CHANGES_MAX: usize = 64;
 
+/// So many files that were stored into last may not be written back when others are.
+const YOUNG_MAX: u64 = 12;
+
 #[derive(Default)]
 pub(super) struct Directory {
     pub(super) entries: BTreeMap<OsString, Entry>,
@@ -187,10 +190,25 @@ impl World {
         let names = self.directories.values().flat_map(|d| d.entries.values());
         let linked: Vec<Entry> = names.copied().collect();
         self.inodes.retain(|number, _| linked.contains(&Entry::File(*number)));
+        self.write_back_what_is_old();
         for inode in self.inodes.values_mut() {
             inode.lose_power(&mut self.random)?;
         }
         Ok(())
+    }
+
+    /// The kernel writes back what was stored through mappings, in time: of several files half of the
+    /// time only the newest are left to luck.
+    fn write_back_what_is_old(&mut self) {
+        let stored =
+            self.inodes.values_mut().filter(|i| i.tier == Tier::Disk && i.is_stored_into());
+        let mut stored: Vec<&mut Inode> = stored.collect();
+        if stored.len() < 2 || self.random.draw() & 1 == 0 {
+            return;
+        }
+        let young = (self.random.draw() % YOUNG_MAX).min(stored.len() as u64);
+        let old = stored.len() - young as usize;
+        stored[..old].iter_mut().for_each(|inode| inode.sync());
     }
 
     /// Forgets files that no name and nobody holds any more.
