@@ -134,6 +134,21 @@ impl Log {
         &self.options
     }
 
+    /// The log as a snapshot is held against it. What a snapshot covers is archived; a hot tier on a disk
+    /// may lack any page of it after a reboot: then the archive alone counts (store.md, Recovery 7).
+    pub fn for_snapshots(&self) -> Log {
+        match self.hot_doubtful {
+            true => self.archive_alone(),
+            false => self.clone(),
+        }
+    }
+
+    /// The same without its hot tier.
+    fn archive_alone(&self) -> Log {
+        let options = LogOptions { hot: None, ..(*self.options).clone() };
+        Log { options: Arc::new(options), ..self.clone() }
+    }
+
     /// Its marks; `None` when only the archive is read.
     pub fn control(&self) -> Option<&Arc<Control>> {
         self.control.as_ref()

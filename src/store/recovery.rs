@@ -81,9 +81,10 @@ pub(super) fn recover(log: &Log, wanted: Place) -> Result<Recovered, StoreError>
         let indices = list(&*options.storage, dir, options.log)?;
         log.confirmed.fetch_max(vouched(dir, &options, &indices)?, Ordering::AcqRel);
     }
-    // Above what is confirmed a torn group may lie before a record that is whole.
-    let below = wanted.position < log.confirmed.load(Ordering::Acquire);
-    let from = if below { wanted } else { Place::START };
+    // Above what is confirmed a torn group may lie before a record that is whole, and in a doubtful hot
+    // tier a missing page: readers come to it later.
+    let confirmed = wanted.position < log.confirmed.load(Ordering::Acquire);
+    let from = if confirmed && !log.hot_doubtful { wanted } else { Place::START };
     segments_before(&options, options.split(from.position).0)?;
     let mut walk = walk(&log, from);
     if log.hot_doubtful {
@@ -219,9 +220,7 @@ fn prefer_archive(
     if log.options.archive.is_none() {
         return Ok(with_hot);
     }
-    let archive_only = LogOptions { hot: None, ..(*log.options).clone() };
-    let archive_log = Log { options: Arc::new(archive_only), ..log.clone() };
-    let archived = walk(&archive_log, from);
+    let archived = walk(&log.archive_alone(), from);
     let hot_is_longer = match (&with_hot, &archived) {
         (Ok(with_hot), Ok(archived)) => with_hot.position > archived.position,
         // Neither is good: say what is wrong with the one that is closer.

@@ -24,9 +24,9 @@ const _: () = assert!(crate::retransmitter::STRIDE == snapshot::FEED_STRIDE);
 /// with the logs behind a snapshot that fits, none that is older mends: the start is refused, and all
 /// snapshots stay.
 pub(super) fn recover(day: &Day) -> Result<(Option<Loaded>, [Recovered; 2]), StartError> {
-    let logs = LogIndex::ALL.map(|log| day.log(log));
-    let (found, refused) = match genesis_of(day) {
-        Some(genesis) => snapshot::load(logs, &genesis),
+    let logs = LogIndex::ALL.map(|log| day.log(log).for_snapshots());
+    let (found, refused) = match genesis_of(&logs[LogIndex::Command as usize]) {
+        Some(genesis) => snapshot::load(logs.each_ref(), &genesis),
         None => (None, Vec::new()),
     };
     for refusal in &refused {
@@ -42,8 +42,8 @@ pub(super) fn recover(day: &Day) -> Result<(Option<Loaded>, [Recovered; 2]), Sta
 }
 
 /// Genesis as far as it can be read; what is wrong with it, recovery of the whole log tells.
-fn genesis_of(day: &Day) -> Option<Genesis> {
-    let mut reader = day.log(LogIndex::Command).reader_unbounded().ok()?;
+fn genesis_of(commands: &Log) -> Option<Genesis> {
+    let mut reader = commands.reader_unbounded().ok()?;
     let first = reader.next().ok()??;
     (first.kind == kind::GENESIS).then(|| Genesis::decode(first.payload).ok()).flatten()
 }

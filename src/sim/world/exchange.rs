@@ -12,7 +12,7 @@ use crate::gateway::Entropy;
 use crate::net::AnyPort;
 use crate::replay::ReplayError;
 use crate::sim::{Dice, EXCHANGE, GATEWAY, Happening, REPAIR, When};
-use crate::store::{Control, Day, LogIndex, ReadError, StoreError, Tier};
+use crate::store::{Control, Day, LogIndex, ReadError, StoreError};
 use crate::topology::{
     Assembly, Ending, Facts, Ports, StartError, Surroundings, assemble, close_day,
 };
@@ -285,7 +285,6 @@ impl World<'_> {
             self.host.mend(&damage);
         }
         self.host.lose_power();
-        self.snapshots.hot_is_torn = self.plan.hot_tier() == Tier::Disk;
         if let Some(damage) = &mut self.damage {
             self.host.spoil_copy(damage);
         }

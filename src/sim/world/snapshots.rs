@@ -1,6 +1,5 @@
 //! Snapshots, seen from outside: a file under its name is on the disk, the last three are kept, a start
-//! takes the newest that is there and passes none over that nobody damaged (snapshot.md), the start behind
-//! a power cut apart where the hot tier lies on a disk.
+//! takes the newest that is there and passes none over that nobody damaged (snapshot.md).
 //!
 //! Consumes the names in the day's directory and what of the files survives any power cut; produces what
 //! contradicts. Must not know what is in them.
@@ -33,8 +32,6 @@ pub(super) struct SnapshotsSeen {
     refused: usize,
     /// A byte of a snapshot was damaged since the last start.
     pub(super) damaged: bool,
-    /// A hot tier on a disk came back from a power cut, and no start has served since.
-    pub(super) hot_is_torn: bool,
 }
 
 /// What its observer knows of a shadow that is up.
@@ -80,17 +77,12 @@ impl World<'_> {
         let Some(exchange) = &self.exchange else { return };
         let (day, taken) = (exchange.facts.day.clone(), exchange.facts.snapshot.0);
         let (there, refused) = look(&self.host, &day);
-        let SnapshotsSeen { damaged, hot_is_torn, .. } = self.snapshots;
+        let damaged = self.snapshots.damaged;
         let known = if self.snapshots.day == day { self.snapshots.refused } else { refused };
         let newest = there.last().copied().unwrap_or(0);
         self.snapshots = SnapshotsSeen { day, there, refused, ..SnapshotsSeen::default() };
         if self.host.is_troubled() {
             return; // a file may stay under its name
-        }
-        if hot_is_torn {
-            // Which snapshot fits is asked of the logs before recovery turns to the archive: the record
-            // that it ends with, or Genesis, may be among the pages that are missing.
-            return;
         }
         if refused > known && !damaged {
             self.violate("a good snapshot was passed over", format!("{refused}, before {known}"));

@@ -156,7 +156,7 @@ fn the_archive_is_cut_above_and_refused_below_what_is_confirmed() {
     for seq in 1..10 {
         assert_eq!(reader.next().unwrap().unwrap().seq, Seq(seq));
     }
-    let error = reader.next().err().expect("damaged");
+    let error = reader.next().expect_err("damaged");
     assert!(
         matches!(error, ReadError::Damaged { position, .. } if position == positions[9]),
         "{error}"
