@@ -133,8 +133,8 @@ impl World<'_> {
             follows.due = Some((self.now, None));
         }
         let Some((since, covered)) = &mut follows.due else { return };
-        if exchange.is_frozen(self.now) {
-            // Events that do not come.
+        if exchange.is_frozen_anywhere(self.now) {
+            // Events that do not come, also for want of room.
             *since = self.now;
         }
         if self.now < *since + TAKEN_NS {
