@@ -177,7 +177,7 @@ mod tests {
             reason: RejectReason::Symbol as u16,
             cl_ord_id: ClOrdId::BLANK,
         });
-        assert_eq!(Words(&report).to_string(), "rejected: order 8: unknown symbol");
+        assert_eq!(Words(&report).to_string(), "rejected: order 8: 0x0017, unknown symbol");
         assert_eq!(Decimal(12_3456).to_string(), "12.3456");
     }
 
