@@ -139,6 +139,11 @@ impl ConfirmedFile {
         &self.state
     }
 
+    /// What it says is on the disk: a process may have died between its write and its sync.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync_data().map_err(|e| StoreError::io("sync", &self.path, e))
+    }
+
     /// Says `position`, `seq` from now on; durable when it returns.
     pub(super) fn store(
         &mut self,

@@ -363,6 +363,9 @@ fn confirm(log: &Log, walk: &Walk, from_archive: bool) -> Result<(), StoreError>
         // file. The one before it was synced before the last was begun.
         file.store(log.options.log, walk.position, walk.next_seq - 1)?;
         log.confirmed.store(walk.position, Ordering::Release);
+    } else {
+        // Hot segments go by it.
+        file.sync()?;
     }
     let state = *file.state();
     let mark = Mark { seq: Seq(state.seq), position: state.position };

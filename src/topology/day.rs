@@ -67,7 +67,8 @@ pub(super) fn open_day(
             let (dir, plan) = (opened.day.dir(), &opened.plan);
             if let Some(letter) = consent::note_left_over(&*storage, dir, plan, config)? {
                 tracing::warn!(
-                    "venue.incarnation is \"{letter}\", and {} goes on as \"{}\": it lost nothing",
+                    "venue.incarnation is \"{letter}\", and {} goes on as \"{}\": it lost nothing, the \
+                     line can be removed",
                     dir.display(),
                     char::from(plan.incarnation)
                 );

@@ -271,6 +271,14 @@ fn after_a_reboot_a_hot_tier_on_disk_is_not_trusted() {
     drop(Day::open(&spec, Nanos(1)).unwrap());
     // Pages of it never reached the disk: the archive is longer, and decides.
     flip(&hot_file(&spec), positions[4], 2);
+    // A snapshot is held against the archive, which has the page.
+    let day = Day::open(&spec, Nanos(1)).unwrap();
+    let records = |log: &Log| {
+        let mut reader = log.reader_unbounded().unwrap();
+        std::iter::from_fn(|| reader.next().ok().flatten().map(|record| record.seq)).count()
+    };
+    assert_eq!((records(day.log(LOG)), records(&day.log(LOG).for_snapshots())), (4, 10));
+    drop(day);
     let store = Fixture::open(&spec).unwrap();
     assert_eq!(store.recovered.next_seq, Seq(11));
     assert!(store.recovered.from_archive);
