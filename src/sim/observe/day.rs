@@ -7,17 +7,16 @@ use super::feed::{FeedPath, FeedWatch};
 use super::hours::Hours;
 use super::intake::Intake;
 use super::ledger::Ledger;
+use super::notes::Notes;
+use super::polls::Polls;
 use super::rate::Tokens;
 use super::refusals::Refusals;
 use super::repairs::Repairs;
 use super::scene::Scene;
-use super::seen::{Believed, Concluded, Delivered, Mirrored};
 use super::session::SessionWatch;
-use super::turns::Turns;
 use super::upstream::{Challenges, PassedOver, Taken, Upstream};
 use super::window::Window;
 use super::{Deaf, Faults, Sent};
-use crate::broker::SettledBy;
 use crate::exchange::command::{Command, Login, Logoff, MessageHead, Verdict};
 use crate::exchange::event::{Event, EventBody, NO_SESSION};
 use crate::exchange::genesis::Genesis;
@@ -47,8 +46,6 @@ const LOGIN_KNOWN_NS: u64 = 200 * MS;
 const UNDER_WAY_NS: u64 = 100 * MS;
 /// Nobody could be heard for so long before silence does not count.
 const STALL_NS: u64 = 210 * MS;
-/// Commands remembered whose reports left.
-const LIVE_MAX: usize = 4_096;
 
 /// One day.
 pub struct DayWatch {
@@ -81,10 +78,8 @@ pub struct DayWatch {
     hours: Hours,
     /// Session and client sequence of each command that is a message.
     causes: Vec<Option<(SessionSlot, u64)>>,
-    mirrored: Vec<Mirrored>,
-    believed: Vec<Believed>,
-    delivered: Vec<Delivered>,
-    concluded: Vec<Concluded>,
+    /// What actors wrote down; entries of other days are dropped by their names.
+    pub notes: Notes,
     /// Messages sequenced since the last check.
     arrived: Vec<(u64, MessageHead)>,
     /// Datagrams that the gateway received at the last times.
@@ -104,9 +99,7 @@ pub struct DayWatch {
     power_lost: bool,
     /// The day was closed then, having been served for so long.
     closed: Option<(Nanos, u64)>,
-    /// Commands in rising order, and when the first report of them or of a later one left live.
-    live: VecDeque<(u64, Nanos)>,
-    turns: Turns,
+    polls: Polls,
 }
 
 /// A datagram of 20 bytes that asks for something again, perhaps with a MAC.
@@ -153,10 +146,7 @@ impl DayWatch {
             sent: Vec::new(),
             hours: Hours::new(scene),
             causes: Vec::new(),
-            mirrored: Vec::new(),
-            believed: Vec::new(),
-            delivered: Vec::new(),
-            concluded: Vec::new(),
+            notes: Notes::default(),
             arrived: Vec::new(),
             bursts: VecDeque::new(),
             passed_over: vec![(Nanos(0), 0..0); scene.keys.len()],
@@ -168,8 +158,7 @@ impl DayWatch {
             stopped: None,
             power_lost: false,
             closed: None,
-            live: VecDeque::new(),
-            turns: Turns::default(),
+            polls: Polls::default(),
         }
     }
 
@@ -274,20 +263,6 @@ impl DayWatch {
         self.sent.push(sent);
     }
 
-    /// What actors wrote down; entries of other days are dropped by their names.
-    pub fn take(
-        &mut self,
-        delivered: &[Delivered],
-        concluded: &[Concluded],
-        mirrored: &[Mirrored],
-        believed: &[Believed],
-    ) {
-        self.delivered.extend_from_slice(delivered);
-        self.concluded.extend_from_slice(concluded);
-        self.mirrored.extend_from_slice(mirrored);
-        self.believed.extend_from_slice(believed);
-    }
-
     /// Reads the logs on and judges everything since the last check.
     pub fn check(
         &mut self,
@@ -306,7 +281,7 @@ impl DayWatch {
         if end {
             self.ledger.digest_now();
         }
-        self.judge_seen(end, faults);
+        self.notes.judge(&self.ledger, &self.sessions, end, faults);
         for session in &self.sessions {
             if let Err(what) = session.reports.beyond() {
                 faults.add("an acknowledged report is not in the log", what);
@@ -695,23 +670,19 @@ impl DayWatch {
                 let sequence = head[..8].iter().fold(0, shifted);
                 let count = head[8..].iter().fold(0, shifted);
                 if let Some(slot) = owner.filter(|_| sequence == 0 || !with_messages) {
-                    self.turns.served(slot, s.at);
+                    self.polls.served(slot, s.at);
                 }
                 if let Some(slot) = owner.filter(|_| sequence != 0)
                     && let Some(new) = self.sessions[slot].brings(sequence, count as u16)
                 {
                     to_sessions[slot].push((s.at, new));
-                    if new {
-                        self.note_live(slot, sequence, count as u16, s.at);
+                    let session = &self.sessions[slot];
+                    if new && let Some(last) = session.last_command(sequence, count as u16, s.at) {
+                        self.polls.left(last, s.at);
                     }
                 }
                 if let Some(slot) = owner.filter(|_| self.clocks_agree) {
-                    let (live, turns) = (&self.live, &self.turns);
-                    let left_after = |command: u64| {
-                        let first = live.partition_point(|left| left.0 <= command);
-                        let left = live.get(first).map(|left| left.1);
-                        left.filter(|left| !turns.were_taken(slot, *left))
-                    };
+                    let left_after = |command| self.polls.left_after(command, slot);
                     self.sessions[slot].judge_answers(left_after, faults);
                 }
                 continue;
@@ -750,84 +721,6 @@ impl DayWatch {
             session.judge_rhythm(sends, now, faults);
             session.judge_pace(now, faults);
             session.judge_ends(ran, faults);
-        }
-    }
-
-    /// Reports of `slot` left live.
-    fn note_live(&mut self, slot: usize, sequence: u64, count: u16, at: Nanos) {
-        let Some(command) = self.sessions[slot].last_command(sequence, count, at) else { return };
-        if self.live.back().is_none_or(|last| last.0 < command) {
-            if self.live.len() == LIVE_MAX {
-                self.live.pop_front();
-            }
-            self.live.push_back((command, at));
-        }
-    }
-
-    /// What actors wrote down, as far as the logs tell by now.
-    fn judge_seen(&mut self, end: bool, faults: &mut Faults) {
-        let Some(genesis) = &self.ledger.genesis else { return };
-        let name_of = |slot: SessionSlot| genesis.downstream_name(slot);
-        for d in std::mem::take(&mut self.delivered) {
-            let Some(session) = self.sessions.get_mut(d.slot.0 as usize) else { continue };
-            if name_of(d.slot) == Some(d.name)
-                && session.reports.get(d.number) != Some(&d.bytes[..])
-            {
-                let (log, got) = (session.reports.get(d.number), super::stream::hex(&d.bytes));
-                let log = log.map(super::stream::hex);
-                let what = format!("session {}, report {}: log {log:?}, {got}", d.slot.0, d.number);
-                faults.add("a broker got another report than the log has", what);
-            }
-        }
-        for c in std::mem::take(&mut self.concluded) {
-            let Some(session) = self.sessions.get(c.slot.0 as usize) else { continue };
-            if name_of(c.slot) != Some(c.name) {
-                continue;
-            }
-            let refused = session.was_refused(c.sequence);
-            let applied = c.sequence <= session.applied();
-            let right = match c.by {
-                SettledBy::Applied | SettledBy::Report => applied,
-                SettledBy::NotApplied => refused,
-                SettledBy::Withdrawn | SettledBy::Unknown => true,
-            };
-            if !right || c.by == SettledBy::Applied && refused {
-                let what = format!("{c:?}: applied {applied}, covered by N {refused}");
-                faults.add("a message was concluded wrongly", what);
-            }
-        }
-        let feed_name = genesis.feed_session();
-        for m in std::mem::take(&mut self.mirrored) {
-            let expected = self.ledger.digests.get(&m.feed).copied();
-            let known = expected.is_some() || !m.last;
-            if m.session == feed_name && known && expected != Some(m.digest) {
-                let what = format!("{m:?}, expected {expected:x?}");
-                faults.add("a mirror is not the exchange's book", what);
-            }
-        }
-        let believed = std::mem::take(&mut self.believed);
-        let Some(naive) = self.ledger.naive().filter(|_| end) else { return };
-        for b in believed {
-            let session = naive.session(b.slot).map_or(0, |s| s.next_report);
-            if name_of(b.slot) != Some(b.name) || session != b.next_report {
-                continue;
-            }
-            let mut real = Vec::new();
-            for i in 0..genesis.symbols.len() as u16 {
-                for side in [Side::Buy, Side::Sell] {
-                    let orders = naive.orders(Locate(i + 1), side);
-                    let own = orders.into_iter().filter(|o| o.session == b.slot);
-                    real.extend(own.map(|o| (o.urn, o.order_ref, o.open, o.price)));
-                }
-            }
-            real.sort();
-            if real != b.orders {
-                let at = real.iter().zip(&b.orders).position(|(a, b)| a != b);
-                let at = at.unwrap_or(real.len().min(b.orders.len()));
-                let (real, own) = (real.get(at), b.orders.get(at));
-                let what = format!("session {}: exchange {real:?}, broker {own:?}", b.slot.0);
-                faults.add("a broker's own orders are not the exchange's", what);
-            }
         }
     }
 

@@ -25,7 +25,9 @@ mod hours;
 mod intake;
 mod ledger;
 mod live;
+mod notes;
 mod pace;
+mod polls;
 mod probe;
 mod rate;
 mod refusals;
@@ -36,7 +38,6 @@ mod scene;
 pub mod seen;
 mod session;
 mod stream;
-mod turns;
 mod upstream;
 mod window;
 
@@ -370,7 +371,7 @@ impl Observer for Observers {
                 self.heard[m.subscriber] = (m.session, m.feed);
             }
             for day in &mut self.days {
-                day.take(&delivered, &concluded, &mirrored, &believed);
+                day.notes.take(&delivered, &concluded, &mirrored, &believed);
             }
         }
         if let Some((seq, hash)) = evidence.state_hash
