@@ -25,7 +25,7 @@ mod world;
 pub use dice::Dice;
 pub use outcome::{Counts, Outcome, Summary};
 pub use panics::capture_panics;
-pub use plan::{Feature, Plan, Reduction};
+pub use plan::{CRASHES_MIN, Feature, ORDERS_MIN, Plan, Reduction};
 pub use shrink::shrink;
 pub use world::run;
 

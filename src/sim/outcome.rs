@@ -1,6 +1,6 @@
 //! Outcome: what a run, or many, came to.
 
-use super::{Tally, Violation};
+use super::{CRASHES_MIN, ORDERS_MIN, Tally, Violation};
 use crate::net::NetworkCounts;
 use std::fmt;
 
@@ -110,6 +110,13 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// What happened, line by line, when asked for.
     pub history: Vec<String>,
+}
+
+impl Outcome {
+    /// It had what every whole plan has.
+    pub fn has_enough(&self) -> bool {
+        self.tally.orders >= ORDERS_MIN && self.counts.all_crashes() >= CRASHES_MIN
+    }
 }
 
 /// What many seeds came to.

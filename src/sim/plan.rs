@@ -22,6 +22,11 @@ use std::str::FromStr;
 
 /// One millisecond, in ns.
 pub const MS: u64 = 1_000_000;
+/// Orders that a seed enters at least, and deaths of the exchange that it has, unless something was
+/// taken away from it.
+pub const ORDERS_MIN: u64 = 1_000;
+/// See [`ORDERS_MIN`].
+pub const CRASHES_MIN: u64 = 2;
 
 /// Everything decided beforehand.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ mod shadow;
 mod snapshots;
 
 use super::outcome::{Counts, Outcome};
-use super::plan::{Incident, MS, Plan, Reduction, What};
+use super::plan::{CRASHES_MIN, Incident, MS, ORDERS_MIN, Plan, Reduction, What};
 use super::{
     Actor, Cast, Dice, EXCHANGE, Evidence, GATEWAY, Happening, Observer, Stage, Tally, Tap,
     Violation, When,
@@ -38,16 +38,17 @@ use std::path::{Path, PathBuf};
 const HEALING_MAX: u64 = 60_000 * MS;
 /// And takes so long at least: whoever lost the last message hears a heartbeat.
 const HEALING_MIN: u64 = 1_200 * MS;
-/// A run that never enters its orders is healed after so many times its planned length.
+/// A run that never enters the orders of its plan is healed after so many times its planned length.
 const RUN_MAX: u64 = 12;
+/// And one that has not even had what every run has, after so many: ended days that are served for
+/// long may take most of the time.
+const RUN_MAX_POOR: u64 = 48;
 /// A round in which something was done takes so long at most.
 const BUSY_STEP_MAX: u64 = 400_000;
 /// Time between two looks of the observer.
 const CHECKPOINT: u64 = 2_000 * MS;
 /// Time between two looks of the operator.
 const OPERATOR: u64 = 50 * MS;
-/// Crashes of a plan that nobody reduced.
-const CRASHES_MIN: u64 = 2;
 /// Number of a crash that no plan has.
 const ADDED_INCIDENT: usize = 1_000;
 /// Steps kept for the history.
@@ -340,7 +341,7 @@ impl<'p> World<'p> {
             self.operate();
         }
         if self.healing_since.is_none() && self.is_time_to_heal() {
-            if self.owes_crashes() {
+            if self.owes_crashes() && !self.has_run_for_long() {
                 let what = What::Crash { down_ns: 20 * MS };
                 self.strike(Incident {
                     number: ADDED_INCIDENT,
@@ -369,14 +370,19 @@ impl<'p> World<'p> {
         let ran = self.now - self.plan.start;
         let had_all = self.put_off.is_empty() && self.doom.is_none();
         ran >= self.plan.run_ns
-            && (ran >= self.plan.run_ns * RUN_MAX || had_all && self.orders() >= self.plan.orders)
+            && (had_all && self.orders() >= self.plan.orders || self.has_run_for_long())
+    }
+
+    fn has_run_for_long(&self) -> bool {
+        let ran = self.now - self.plan.start;
+        let is_poor = || self.orders() < self.plan.orders.min(ORDERS_MIN) || self.owes_crashes();
+        let poor = ran >= self.plan.run_ns * RUN_MAX && is_poor();
+        ran >= self.plan.run_ns * if poor { RUN_MAX_POOR } else { RUN_MAX }
     }
 
     /// A whole plan has two crashes of the exchange at least, also where its own fell into each other.
     fn owes_crashes(&self) -> bool {
-        self.plan.reduction == Reduction::default()
-            && self.counts.all_crashes() < CRASHES_MIN
-            && self.now - self.plan.start < self.plan.run_ns * RUN_MAX
+        self.plan.reduction == Reduction::default() && self.counts.all_crashes() < CRASHES_MIN
     }
 
     fn orders(&self) -> u64 {

@@ -204,7 +204,8 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     });
     if inbound.next_seq() == Seq(1) {
         let bytes = day.genesis.as_deref().unwrap_or_default();
-        inbound.append_now(kind::GENESIS, bytes, clock.now()).map_err(StartError::FirstRecord)?;
+        // The day begins when the start took it up: whoever reads the record counts from there too.
+        inbound.append_now(kind::GENESIS, bytes, day.begun).map_err(StartError::FirstRecord)?;
         // Whatever memory loses from here on, the disk knows that the day was begun: it is not begun
         // under the same names again.
         if let Err(error) = archiver.drain() {

@@ -1,6 +1,6 @@
 //! Settings: sizes of a seed's venue, and its configuration as text.
 
-use super::{Feature, Features, MS, NetworkFaults, Plan, Reduction};
+use super::{Feature, Features, MS, NetworkFaults, ORDERS_MIN, Plan, Reduction};
 use crate::config::{AgentName, Durability};
 use crate::sim::{Dice, GATEWAY, GATEWAY_KEY, GROUP_A, GROUP_B, REPAIR, key, user};
 use std::fmt::Write;
@@ -48,7 +48,7 @@ pub(super) fn draw(seed: u64, features: Features) -> Plan {
         // As few as there may be: older ones come out of the log.
         reports_kept: Dice::new(seed, "reports").pick(&[512, 4_096]),
         rate: (rate.0 as u32, rate.1 as u32),
-        orders: dice.between(1_000, 1_500),
+        orders: dice.between(ORDERS_MIN, 1_500),
         start: day + START - if late { 3_000 * MS } else { 0 },
         run_ns: dice.between(6_000, 15_000) * MS,
         idle_ns: dice.between(MS / 4, MS),
