@@ -47,7 +47,7 @@ counters! {
         messages: "blocks sequenced",
         malformed_messages: "blocks sequenced with verdict Malformed",
         throttled_messages: "blocks sequenced with verdict Throttled",
-        duplicates: "blocks dropped: at or below the committed applied-through, or repeats while much is under way",
+        duplicates: "blocks dropped: at or below what is applied or under way",
         jumps: "blocks dropped: more than 65,536 above the next",
         floods: "datagrams dropped: second rate bucket empty, or more than 1,024 messages uncommitted",
         kept: "datagrams copied: they came before their turn, or found no room",
@@ -754,17 +754,17 @@ impl<C: Commands> Desk<C> {
         let session = &mut self.sessions[slot.0 as usize];
         session.pending.settle(applied);
 
-        // Numbers first .. first + count; those at or below `applied` are duplicates. While much is
-        // under way, so are those that are, or that stand below one that is.
-        let applied = if session.pending.is_long() { session.pending.through() } else { applied };
-        let duplicates = applied.saturating_add(1).saturating_sub(header.sequence).min(count);
+        // Numbers first .. first + count; those at or below one that is under way are duplicates, too:
+        // sequenced again they would do nothing, and take tokens and room from what is new.
+        let through = session.pending.through();
+        let duplicates = through.saturating_add(1).saturating_sub(header.sequence).min(count);
         let fresh = count - duplicates;
         let first_fresh = header.sequence.saturating_add(duplicates);
-        let jump =
-            fresh > 0 && first_fresh - 1 > session.pending.through().saturating_add(JUMP_MAX);
-        if duplicates > 0 || jump {
-            self.counters.duplicates.add(duplicates);
-            self.counters.jumps.add(if jump { fresh } else { 0 });
+        let jump = fresh > 0 && first_fresh - 1 > through.saturating_add(JUMP_MAX);
+        self.counters.duplicates.add(duplicates);
+        self.counters.jumps.add(if jump { fresh } else { 0 });
+        // What is under way is answered when it is committed.
+        if header.sequence <= applied || jump {
             self.ask(Ask::Applied(slot));
         }
         if fresh == 0 || jump {

@@ -43,11 +43,15 @@ impl Commands for Room {
 struct Gate {
     ingress: Ingress<MemoryPort, Room>,
     clients: Vec<MemoryPort>,
-    _asks: Consumer,
+    asks: Consumer,
 }
 
 impl Gate {
     fn new(left: usize) -> Gate {
+        Gate::with_rate(left, Rate { per_second: 1_000_000, burst: 100_000 })
+    }
+
+    fn with_rate(left: usize, rate: Rate) -> Gate {
         let network = MemoryNetwork::new();
         let board = SessionBoard::new(usize::from(SESSIONS));
         let mut config = GatewayConfig::new(GATEWAY, [0x55; 32], Nanos(0));
@@ -63,7 +67,7 @@ impl Gate {
                 name: SessionName::new(&format!("DOWN{slot}")).unwrap(),
                 key: [1; 32],
                 allow: Vec::new(),
-                rate: Rate { per_second: 1_000_000, burst: 100_000 },
+                rate,
                 open: true,
             });
         }
@@ -71,7 +75,7 @@ impl Gate {
         let (asks, taken) = ring(1_024);
         let port = network.bind(GATEWAY).unwrap();
         let ingress = Ingress::new(&config, port, room, asks, board, Entropy::seeded(1));
-        Gate { ingress, clients, _asks: taken }
+        Gate { ingress, clients, asks: taken }
     }
 
     /// One datagram of session `slot` with the messages `first` and following.
@@ -106,6 +110,20 @@ fn nobody_overtakes_whoever_waits_for_room() {
     // again, as when another thread empties the ring.
     gate.ingress.desk.commands.until_no.set(Some(2));
     assert_eq!(gate.cycle(), [(0, 1), (0, 2), (1, 1)]);
+}
+
+#[test]
+fn repeats_of_what_is_under_way_take_neither_room_nor_tokens() {
+    // A datagram takes tokens of the second bucket: 8.
+    let mut gate = Gate::with_rate(100, Rate { per_second: 1, burst: 4 });
+    for _ in 0..5 {
+        gate.send(0, 1, 4);
+    }
+    gate.send(0, 3, 4);
+    gate.send(0, 7, 2);
+    assert_eq!(gate.cycle(), (1..=8).map(|sequence| (0, sequence)).collect::<Vec<_>>());
+    // Their answer comes with the commit: nobody asks for K.
+    assert!(gate.asks.pop(|_, _| ()).is_none());
 }
 
 #[test]

@@ -51,13 +51,6 @@ impl Pending {
         self.through = self.through.max(sequence);
     }
 
-    /// True when so many are under way that repeats of them are not sequenced again: they would push
-    /// new messages out, and the gap would be final.
-    #[inline]
-    pub(super) fn is_long(&self) -> bool {
-        self.len > UNCOMMITTED_MAX / 2
-    }
-
     /// Highest client sequence that is applied or under way.
     #[inline]
     pub(super) fn through(&self) -> u64 {
@@ -80,8 +73,6 @@ mod tests {
         pending.settle(10);
         assert!(pending.admits(10));
         assert!(!pending.admits(11));
-        // A repeat of something under way counts too, and leaves with its number.
-        pending.push(20);
         pending.settle(UNCOMMITTED_MAX as u64);
         assert!(pending.admits(UNCOMMITTED_MAX as u64));
         assert_eq!(pending.through(), UNCOMMITTED_MAX as u64);

@@ -17,7 +17,7 @@ use super::session::SessionWatch;
 use super::upstream::{Challenges, PassedOver, Taken, Upstream};
 use super::window::Window;
 use super::{Deaf, Faults, Sent};
-use crate::exchange::command::{Command, Login, Logoff, MessageHead, Verdict};
+use crate::exchange::command::{Command, Login, Logoff, MessageHead, SessionDown, Verdict};
 use crate::exchange::event::{Event, EventBody, NO_SESSION};
 use crate::exchange::genesis::Genesis;
 use crate::sim::{GATEWAY, GROUP_A, GROUP_B, REPAIR};
@@ -36,6 +36,8 @@ const BURST: usize = 64;
 const FEW: u64 = 400;
 /// Numbers behind the first that was passed over in which one that had come is looked for.
 const NEAR: u64 = 1_000;
+/// The end of a silent session is said again so much later at the earliest.
+const DOWN_AGAIN_NS: u64 = 150 * MS;
 /// No client sequence is dropped for being so far above what was said to be applied.
 const JUMP: u64 = 60_000;
 /// A login's time may be off by so much.
@@ -82,6 +84,8 @@ pub struct DayWatch {
     pub notes: Notes,
     /// Messages sequenced since the last check.
     arrived: Vec<(u64, MessageHead)>,
+    /// The last SessionDown of each session: generation and time.
+    downs: Vec<Option<(u32, Nanos)>>,
     /// Datagrams that the gateway received at the last times.
     bursts: VecDeque<(Nanos, usize)>,
     /// By session: the last numbers that were passed over, and when their successor was received.
@@ -148,6 +152,7 @@ impl DayWatch {
             causes: Vec::new(),
             notes: Notes::default(),
             arrived: Vec::new(),
+            downs: vec![None; scene.keys.len()],
             bursts: VecDeque::new(),
             passed_over: vec![(Nanos(0), 0..0); scene.keys.len()],
             repairs: Repairs::new(scene.repair_rate),
@@ -343,7 +348,7 @@ impl DayWatch {
         match command {
             Command::Message(head, body) => {
                 self.arrived.push((seq, *head));
-                self.intake.sequenced(head);
+                self.intake.sequenced(seq, head, faults);
                 self.judge_window((seq, time), head, faults);
                 self.judge_order(seq, head, made, faults);
                 self.judge_passed_over(seq, head, made, faults);
@@ -373,6 +378,7 @@ impl DayWatch {
                 if effective && self.clocks_agree {
                     self.judge_down(seq, time, m.session, m.generation, faults);
                 }
+                self.judge_down_again(seq, time, m, faults);
             }
             _ => {}
         }
@@ -580,6 +586,23 @@ impl DayWatch {
     }
 
     /// A session ends only after its dead time.
+    /// One that has not taken effect yet is said again, but not at every look.
+    fn judge_down_again(&mut self, seq: u64, time: Nanos, m: &SessionDown, faults: &mut Faults) {
+        let Some(last) = self.downs.get_mut(m.session.0 as usize) else { return };
+        let before = last.replace((m.generation, time));
+        if let Some((generation, at)) = before
+            && generation == m.generation
+            && self.clocks_agree
+            && self.hours.up_since() <= at
+            && time.since(at) < DOWN_AGAIN_NS
+            && !faults.excused(at, time)
+        {
+            let what =
+                format!("command {seq}: {m:?}, {} us after the last", time.since(at) / 1_000);
+            faults.add("the end of a session is said again too soon", what);
+        }
+    }
+
     fn judge_down(
         &self,
         seq: u64,
