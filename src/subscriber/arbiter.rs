@@ -231,7 +231,7 @@ impl Arbiter {
             }
             Packet::Heartbeat | Packet::EndOfSession | Packet::Request => {
                 self.counters.heartbeats += 1;
-                self.known_to(header.sequence, now);
+                self.known_to(header.sequence, now, JOIN_NS);
                 if let Packet::EndOfSession = packet {
                     self.final_next = Some(header.sequence);
                 }
@@ -284,10 +284,11 @@ impl Arbiter {
         self.finished = false;
     }
 
-    /// Messages below `to` exist.
-    fn known_to(&mut self, to: u64, now: Nanos) {
+    /// Messages below `to` exist; they are missing since `now`, or since those before them when that is at
+    /// most `join_ns` ago.
+    fn known_to(&mut self, to: u64, now: Nanos, join_ns: u64) {
         if to > self.end {
-            self.holes.push(self.end, to, now, JOIN_NS);
+            self.holes.push(self.end, to, now, join_ns);
             self.end = to;
         }
     }
@@ -305,7 +306,7 @@ impl Arbiter {
             self.counters.duplicates += blocks.len() as u64;
             return;
         }
-        self.known_to(first, now);
+        self.known_to(first, now, JOIN_NS);
         let mut fresh = 0;
         for (sequence, block) in (first..).zip(blocks) {
             if sequence < self.next {
@@ -337,7 +338,8 @@ impl Arbiter {
                 Stored::Duplicate => self.counters.duplicates += 1,
                 Stored::Refused => {
                     self.counters.refused += 1;
-                    self.known_to(sequence + 1, now);
+                    // However long that goes on, it is one hole: nothing waits for these alone.
+                    self.known_to(sequence + 1, now, u64::MAX);
                 }
             }
             self.end = self.end.max(sequence + 1);

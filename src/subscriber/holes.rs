@@ -49,7 +49,8 @@ impl Holes {
     }
 
     /// Adds a hole above all others; it is joined to the last one when it touches it and that one
-    /// was noticed at most `join_ns` ago, so that a long outage is one hole and not thousands.
+    /// was noticed at most `join_ns` ago, so that a long outage is one hole and not thousands. With
+    /// `u64::MAX` whenever they touch.
     pub fn push(&mut self, from: u64, to: u64, since: Nanos, join_ns: u64) {
         if from >= to {
             return;

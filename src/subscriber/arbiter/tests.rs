@@ -160,6 +160,19 @@ fn messages_beyond_the_window_come_again() {
 }
 
 #[test]
+fn what_comes_beyond_the_window_is_one_hole_however_long_that_lasts() {
+    let options = FeedOptions { window_messages: 64, ..FeedOptions::default() };
+    let (mut arbiter, mut heard) = (Arbiter::new(options), Heard::default());
+    // Seldom enough that none is noticed with the one before.
+    for at in 0..2_000 {
+        let one = packet(DAY_1, 3_000 + at, 3_001 + at);
+        arbiter.on_packet(Line::A, Nanos(at * 150_000), &one, &mut heard);
+    }
+    assert_eq!(arbiter.missing(), 4_999);
+    assert!(arbiter.holes.iter().count() <= 2, "{:?}", arbiter.holes.iter().collect::<Vec<_>>());
+}
+
+#[test]
 fn given_up_only_after_silence_of_the_stated_time() {
     let (mut arbiter, mut heard) = (Arbiter::new(FeedOptions::default()), Heard::default());
     let second = 1_000_000_000;
