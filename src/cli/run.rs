@@ -192,7 +192,10 @@ fn open(
                 *config = read;
                 match Venue::start_in(config, clock, sandbox) {
                     Ok(venue) => Ok(venue),
-                    Err(error @ StartError::Carry { .. }) => Err(error.into()),
+                    // What somebody can mend before members notice.
+                    Err(error @ (StartError::Carry { .. } | StartError::Store(_))) => {
+                        Err(error.into())
+                    }
                     // The hours were changed: look again.
                     Err(StartError::BetweenDays { .. }) => continue,
                     Err(error) => return Err(error.into()),

@@ -6,8 +6,7 @@
 //! know threads or sockets.
 
 use super::day::{commit_what_is_written, open_day};
-use super::recover;
-use super::{Ending, StartError};
+use super::{Ending, StartError, promise, recover};
 use crate::agent::Agent;
 use crate::board::{EngineStatus, SessionBoard};
 use crate::clock::Clock;
@@ -22,7 +21,7 @@ use crate::publisher::{Publisher, PublisherConfig, Released};
 use crate::retransmitter::{self, Retransmitter, RetransmitterConfig};
 use crate::ring::ring;
 use crate::sequencer::inbound::{Inbound, InboundOptions};
-use crate::store::{ArchiverOptions, Cut, Day, LogIndex, Medium, Preparer, Storage};
+use crate::store::{ArchiverOptions, CommitPolicy, Cut, Day, LogIndex, Medium, Preparer, Storage};
 use crate::timer::{self, Timer};
 use crate::types::*;
 use std::os::fd::RawFd;
@@ -176,6 +175,9 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     let control = day.day.control().clone();
     let (command_log, event_log) =
         (day.day.log(LogIndex::Command).clone(), day.day.log(LogIndex::Event).clone());
+    if day.policy == CommitPolicy::Memory {
+        promise::note_memory(&*day.storage, day.day.dir())?;
+    }
     let existing = event_log.reader_unbounded()?;
     let command_writer = command_log.writer(&day.commands)?;
     let event_writer = event_log.writer(&day.events)?;
@@ -206,13 +208,16 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
         let bytes = day.genesis.as_deref().unwrap_or_default();
         // The day begins when the start took it up: whoever reads the record counts from there too.
         inbound.append_now(kind::GENESIS, bytes, day.begun).map_err(StartError::FirstRecord)?;
+    }
+    if control.archived(LogIndex::Command).seq == Seq(0) {
         // Whatever memory loses from here on, the disk knows that the day was begun: it is not begun
         // under the same names again.
-        if let Err(error) = archiver.drain() {
-            tracing::warn!("the day's first record is not on disk yet: {error}");
-        }
+        archiver.drain()?;
     }
     commit_what_is_written(day.policy, &control, &mut archiver, &clock)?;
+    if day.policy == CommitPolicy::Disk {
+        promise::note_disk(&*day.storage, day.day.dir())?;
+    }
 
     parts.note("writers", clock.now());
     let outbound = recover::outbound(
@@ -241,6 +246,9 @@ pub fn assemble<C: Clock + Clone + Send + 'static>(
     }
 
     let ends = day.ends(config);
+    if !status.day_ended() {
+        day.refuse_passed(ends)?;
+    }
     let ended_late = ends.is_some_and(|end| clock.now() >= end) && !status.day_ended();
     if ended_late {
         // Before anything that clients may have sent meanwhile.

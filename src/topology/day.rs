@@ -7,7 +7,7 @@
 use super::calendar::{DayPlan, next_day};
 use super::host::auto_bytes;
 use super::recover::recover;
-use super::{Carried, Next, StartError, consent};
+use super::{Carried, Next, StartError, consent, promise};
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::config::{Config, DayEnd, Durability, HotTier};
@@ -45,7 +45,7 @@ pub(super) struct OpenDay {
     /// When the day began: time of its first record, or now.
     pub begun: Nanos,
     pub plan: DayPlan,
-    storage: Arc<dyn Storage>,
+    pub storage: Arc<dyn Storage>,
 }
 
 /// Opens the day whose turn it is and recovers both logs. Hot tiers of days that are over are given
@@ -131,7 +131,7 @@ fn open_planned(
         [commands, events] =
             [day.log(LogIndex::Command).recover()?, day.log(LogIndex::Event).recover()?];
     }
-    if policy == CommitPolicy::Memory && day.may_lack_records(&commands) {
+    if promise::was_memory(&*storage, day.dir()) && day.may_lack_records(&commands) {
         let wanted = consent::wanted(&*storage, day.dir(), &plan)?;
         return Err(StartError::MemoryLost { day: day.dir().to_path_buf(), wanted });
     }
@@ -183,6 +183,9 @@ fn guard(config: &Config, day: &Day) -> std::io::Result<Guard> {
         Ok(record.map(|r| command_checksum(r.seq, r.kind, r.payload)))
     })
 }
+
+/// The end of a day is in the log so long after its hour at the latest, whatever stands still.
+const END_LATE_NS: u64 = 60_000_000_000;
 
 /// Takes back what a dead run wrote of the events of `command`: they were never committed.
 fn events_before(day: &Day, events: Recovered, command: Seq) -> Result<Recovered, StartError> {
@@ -245,6 +248,19 @@ impl OpenDay {
                 Some(config.midnight(self.plan.days).plus(seconds as u64 * 1_000_000_000))
             }
             DayEnd::After(seconds) => Some(self.begun.plus(seconds * 1_000_000_000)),
+        }
+    }
+
+    /// Refuses an end that the day, which is not over, has long passed: somebody has changed the hours since,
+    /// and all that rests would be taken off the books for it.
+    pub fn refuse_passed(&self, end: Option<Nanos>) -> Result<(), StartError> {
+        let last = self.commands.last_time;
+        match end.filter(|end| !self.plan.overdue && last > end.plus(END_LATE_NS)) {
+            None => Ok(()),
+            Some(end) => {
+                let day = self.day.dir().to_path_buf();
+                Err(StartError::EndPassed { day, minutes: last.since(end) / 60_000_000_000 })
+            }
         }
     }
 }

@@ -49,6 +49,18 @@ pub enum StartError {
         /// Its date.
         date: String,
     },
+    /// The end of the open day lies long before its last command.
+    #[error(
+        "the last command of {day} came {minutes} minutes after the end that the configuration now gives \
+         it: were the hours changed? It would end at once, with all that rests. Put the old end back, or a \
+         later one; the new hours can stand there when this day is over"
+    )]
+    EndPassed {
+        /// The day's directory.
+        day: PathBuf,
+        /// How long after its end.
+        minutes: u64,
+    },
     /// The last ended day cannot be read.
     #[error("cash and shares cannot be carried from {day}: {cause}")]
     EndedDay {
@@ -100,11 +112,13 @@ pub enum StartError {
         /// What must be free.
         mib: u64,
     },
-    /// At level `memory`, the hot tier of a day begun is gone, and the run before did not end well.
+    /// The hot tier of a day that was served at level `memory` is gone or came back from a power cut, and the
+    /// run before did not end well.
     #[error(
-        "the hot tier of {day} is gone (reboot?) and durability is \"memory\": what left last \
-         cannot be proven. `rialto replay {day}` shows what the disk has. To trade on, begin the \
-         day anew under new session names: set `incarnation = \"{wanted}\"` in [venue]"
+        "{day} was served with durability \"memory\", and what its hot tier held is not there any more or \
+         in doubt (reboot?): what left last cannot be proven. `rialto replay {day}` shows what the disk \
+         has. To trade on, begin the day anew under new session names: set `incarnation = \"{wanted}\"` \
+         in [venue]"
     )]
     MemoryLost {
         /// The day's directory.

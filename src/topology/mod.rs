@@ -17,6 +17,7 @@ mod fill;
 mod host;
 mod notes;
 mod place;
+mod promise;
 mod recover;
 #[cfg(test)]
 mod tests;

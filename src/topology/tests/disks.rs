@@ -36,6 +36,70 @@ fn answers(world: &World) -> (usize, usize) {
     )
 }
 
+/// What left at level memory is not proven by a configuration that promises more from now on.
+#[test]
+fn a_day_that_lost_memory_is_refused_at_level_disk_too() {
+    let mut world = World::started(config("", "/memory/hot"));
+    world.rest_orders(10);
+    world.run(S);
+    world.archiving = false;
+    world.rest_orders(10);
+    world.run(10 * MS);
+    world.storage.lose_power();
+    world.venue = None;
+    for durability in ["memory", "disk", "memory"] {
+        world.config = config(&format!("durability = \"{durability}\""), "/memory/hot");
+        let refused = world.start().expect_err("memory was lost");
+        assert!(matches!(refused, StartError::MemoryLost { .. }), "{durability}: {refused}");
+        world.storage.crash();
+    }
+}
+
+#[test]
+fn a_day_served_at_level_disk_needs_no_memory() {
+    let mut world = World::started(config("durability = \"disk\"", "/memory/hot"));
+    world.rest_orders(10);
+    world.run(S);
+    let before = world.events();
+    world.storage.lose_power();
+    world.venue = None;
+    // A start at another level asks what was promised before.
+    world.config = config("", "/memory/hot");
+    world.start().unwrap();
+    assert!(world.events().starts_with(&before));
+    // From here on memory counts; a start at level disk has everything on the disk again.
+    world.rest_orders(5);
+    world.kill();
+    world.config = config("durability = \"disk\"", "/memory/hot");
+    world.start().unwrap();
+    let before = world.events();
+    world.storage.lose_power();
+    world.venue = None;
+    world.start().unwrap();
+    assert!(world.events().starts_with(&before));
+}
+
+/// The disk knows that a day has begun before anybody is served, or it is not begun.
+#[test]
+fn a_day_does_not_begin_on_a_disk_that_does_not_take_its_first_record() {
+    let mut world = World::new(config("", "/memory/hot"));
+    let small_files_only = Faults { limit_bytes: 500 << 10, ..Faults::default() };
+    world.storage.set_faults(Tier::Disk, small_files_only);
+    for _ in 0..2 {
+        // Again: the record is in memory by now.
+        let refused = world.start().expect_err("the first record is on no disk");
+        assert!(matches!(refused, StartError::Store(_)), "{refused}");
+        world.storage.crash();
+    }
+    world.storage.set_faults(Tier::Disk, Faults::default());
+    world.start().unwrap();
+    let name = world.venue().genesis.feed_session();
+    world.storage.lose_power();
+    world.venue = None;
+    let refused = world.start().expect_err("memory was lost");
+    assert!(matches!(refused, StartError::MemoryLost { .. }), "{refused} ({name:?})");
+}
+
 #[test]
 fn a_full_disk_at_level_memory_climbs_the_ladder_and_room_brings_everything_back() {
     let mut world = World::started(config("", "/memory/hot"));

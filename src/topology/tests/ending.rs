@@ -17,6 +17,25 @@ fn served_at(world: &World, now: Nanos) -> bool {
     venue.ending.is_served(venue.facts.ready, world.config.day.linger_ns, now)
 }
 
+/// Tomorrow's hours, written today: the day would end at once, and all orders with it.
+#[test]
+fn an_end_that_the_day_has_long_passed_is_refused() {
+    let hours = |end: &str| config(&format!("begin = \"09:00\"\nend = \"{end}\""), "/memory/hot");
+    let mut world = World::started(hours("17:00"));
+    world.rest_orders(10);
+    world.run(S);
+    world.kill();
+    world.config = hours("09:20");
+    let refused = world.start().expect_err("it ended before it did");
+    assert!(matches!(refused, StartError::EndPassed { minutes: 10, .. }), "{refused}");
+    world.storage.crash();
+    // An end that has passed since the last command is one that the venue was not there for.
+    world.config = hours("09:31");
+    world.clock.advance(10 * 60 * S);
+    world.start().unwrap();
+    assert!(world.venue().facts.ended_late);
+}
+
 #[test]
 fn a_day_is_served_from_when_its_end_was_told_by_all() {
     let cases: [(_, &[&str]); 3] = [
