@@ -14,6 +14,7 @@ mod operator;
 mod poison;
 mod shadow;
 mod snapshots;
+mod waits;
 
 use super::outcome::{Counts, Outcome};
 use super::plan::{CRASHES_MIN, Incident, MS, ORDERS_MIN, Plan, Reduction, What};
@@ -32,7 +33,9 @@ use ladder::Ladder;
 use poison::{Drill, Poison};
 use snapshots::{Follows, SnapshotsSeen};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use waits::Waits;
 
 /// Healing must be over after so long: longer than any back-off and any dead time together.
 const HEALING_MAX: u64 = 60_000 * MS;
@@ -160,6 +163,7 @@ struct World<'p> {
     explained_at: u64,
     snapshots: SnapshotsSeen,
     follows: Follows,
+    waits: Waits,
     order: Vec<u16>,
     taps: Taps,
     /// Since when datagrams wait at the gateway and nobody takes one.
@@ -170,7 +174,10 @@ struct World<'p> {
 /// line; the run is the same.
 pub fn run(plan: &Plan, history: bool) -> Outcome {
     let mut world = World::new(plan, history);
-    world.run();
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| world.run())) {
+        // An agent that panics is caught where it steps: this is the simulator itself.
+        world.violate("the world panicked", exchange::panic_text(payload));
+    }
     world.outcome()
 }
 
@@ -237,6 +244,7 @@ impl<'p> World<'p> {
             explained_at: plan.start,
             snapshots: SnapshotsSeen::default(),
             follows: Follows::default(),
+            waits: Waits::default(),
             order: Vec::new(),
             taps: Taps::default(),
             unread_since: None,
@@ -494,6 +502,7 @@ impl<'p> World<'p> {
             return self
                 .violate("no progress after healing", "the engine is behind its log".into());
         }
+        self.check_waits_no_more();
         self.check(When::End);
         if !self.violations.is_empty() {
             return;

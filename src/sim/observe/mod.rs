@@ -13,6 +13,7 @@
 //! | `feed` | the same for the feed; messages that never left |
 //! | `pace`, `rhythm`, `live` | what was told too late or never: K, A, J 'S', ends, heartbeats; reports, messages |
 //! | `probe` | rules of the exchange that no command of the log meets, on copies |
+//! | `formula` | another state hash |
 //! | `refusals`, `replays`, `repairs` | H, J, reports and messages sent again: who asked, how often, how much, who got none |
 //! | `window`, `intake` | more under way than the gateway may take; messages that it does not take |
 //! | `day`, `rate` | verdicts against the rate, ticks, phases, dead times; brokers' and subscribers' own word |
@@ -21,6 +22,7 @@
 mod bytes;
 mod day;
 mod feed;
+mod formula;
 mod hours;
 mod intake;
 mod ledger;
@@ -420,6 +422,7 @@ impl Observer for Observers {
             }
         }
         if when == When::End {
+            formula::judge(faults);
             self.days[at].judge_heard(&self.heard, self.healed, now, faults);
         }
         if when == When::AfterStart {

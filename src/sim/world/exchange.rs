@@ -329,6 +329,7 @@ impl World<'_> {
         self.kill_shadow();
         let Some(exchange) = self.exchange.take() else { return };
         let doomed = self.crash_stop.take();
+        let power = doomed.is_some_and(|(_, power)| power);
         self.host.crash_at(doomed.map(|(operation, _)| operation));
         self.host.crash_at_sync(None);
         let dir = exchange.facts.day.clone();
@@ -358,7 +359,7 @@ impl World<'_> {
             }
             Err(payload) => match Death::of(payload) {
                 Death::Simulated => {
-                    self.power_fails = doomed.is_some_and(|(_, power)| power);
+                    self.power_fails = power;
                     self.counts.crashes_in_storage += u64::from(!self.power_fails);
                     self.note(|_| "dies while it stops".into());
                     self.die(down_ns, Happening::Crashed);
@@ -371,6 +372,11 @@ impl World<'_> {
         }
         self.host.kill();
         self.tell(Happening::Stopped);
+        if power && self.violations.is_empty() {
+            // It ended before it could die: then the machine does, with everything in the archive.
+            self.power_fails = true;
+            self.die(down_ns, Happening::PowerLost);
+        }
         self.check_ended(&dir);
     }
 

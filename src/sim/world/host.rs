@@ -21,8 +21,10 @@ pub(super) struct Damaged {
     hot_is_torn: bool,
     offset: u64,
     mask: u8,
-    /// Log position of the record that the byte belongs to.
+    /// Log position of the record that the byte belongs to, or of one in the segment whose header it is in.
     record: u64,
+    /// The byte is in the segment's header.
+    in_header: bool,
 }
 
 impl Damaged {
@@ -44,6 +46,18 @@ impl Damaged {
                 named && *offset <= self.offset || torn_before
             }
             StartError::Read(ReadError::Damaged { position, .. }) => self.record == *position,
+            StartError::Store(error) => self.is_header_of(error),
+            StartError::Read(ReadError::Open(error)) => self.is_header_of(error),
+            _ => false,
+        }
+    }
+
+    /// True when `error` says that the file with the damaged header is none of this log.
+    fn is_header_of(&self, error: &StoreError) -> bool {
+        match error {
+            StoreError::NotALog { path, .. } | StoreError::ForeignLog { path, .. } => {
+                self.in_header && (*path == self.path || *path == self.copy)
+            }
             _ => false,
         }
     }
@@ -201,38 +215,50 @@ impl Host {
         })
     }
 
-    /// Damages a byte of a record below `confirmed`, of one from `above` on where there is such a one, in
-    /// the file that recovery reads: the hot one where there is one, after a power cut (`power`) the
-    /// archived one. Call it while the exchange is down. `None` when there is no record.
+    /// True while a tier has no room, or fails whatever it is asked to write.
+    pub(super) fn takes_nothing(&self, tier: Tier) -> bool {
+        let f = self.exchange.faults(tier);
+        f.limit_bytes != u64::MAX || f.write_eio_ppm >= 1_000_000
+    }
+
+    /// Damages a byte of a record below `end`, of one from `above` on where there is such a one, in the
+    /// file that recovery reads: the hot one where there is one, after a power cut (`power`) the archived
+    /// one. No `end`: below the last segment that holds a record. Call it while the exchange is down.
+    /// `None` when there is no record.
     pub(super) fn damage(
         &self,
         log: LogIndex,
         (dir, hot): (&Path, &Path),
         power: bool,
-        (above, confirmed): (u64, u64),
+        (above, end): (u64, Option<u64>),
         segment_bytes: u64,
         choice: u64,
     ) -> Option<Damaged> {
-        let mut reader = self.view(dir).ok()?.log(log).reader().ok()?;
+        let mut reader = self.view(dir).ok()?.log(log).reader_unbounded().ok()?;
         let mut records = Vec::new();
         while let Ok(Some(record)) = reader.next() {
-            if record.position >= confirmed {
-                break;
-            }
             records.push((record.position, HEADER_BYTES + record.payload.len()));
         }
+        let end = end.unwrap_or(records.last()?.0 / segment_bytes * segment_bytes);
+        records.retain(|record| record.0 < end);
         if records.last().is_some_and(|last| last.0 >= above) {
             records.retain(|record| record.0 >= above);
         }
         let count = records.len() as u64;
         // Half of the time one of the last, a quarter of the time its last bytes.
         let back = if choice >> 58 & 1 == 1 { count.min(16) } else { count };
-        let index = count - 1 - (choice >> 16).checked_rem(back)?;
+        let index = count.checked_sub(1 + (choice >> 16).checked_rem(back)?)?;
         let (position, bytes) = *records.get(index as usize)?;
         let name = format!("{}-{:010}.seg", log.name(), position / segment_bytes);
         let within = (choice >> 8) % bytes as u64;
         let within = if choice >> 56 & 3 == 3 { bytes as u64 - 1 - within % 8 } else { within };
-        let offset = position % segment_bytes + within;
+        // Now and then the header of its segment instead: name and version, or what the checksum covers.
+        let in_header = choice >> 44 & 7 == 0;
+        let at = (choice >> 32) % 44;
+        let offset = match in_header {
+            true => at + if at < 12 { 0 } else { 4 },
+            false => position % segment_bytes + within,
+        };
         let mask = 1 << (choice & 7);
         let dirs = if power { [dir, hot] } else { [hot, dir] };
         let path = dirs.map(|d| d.join(&name)).into_iter().find(|p| self.outside.exists(p))?;
@@ -241,7 +267,7 @@ impl Host {
             return None;
         }
         let mut damaged =
-            Damaged { path, copy, hot_is_torn: false, offset, mask, record: position };
+            Damaged { path, copy, hot_is_torn: false, offset, mask, record: position, in_header };
         if power {
             self.spoil_copy(&mut damaged);
         }

@@ -8,7 +8,7 @@ use crate::sim::{Happening, broker_host, subscriber_host};
 use crate::store::{LogIndex, Tier};
 use std::net::Ipv4Addr;
 
-/// Rounds in which damage after a power cut waits for a moment of its own, at most.
+/// Rounds in which damage waits for a moment of its own, at most.
 const DAMAGE_LOOKS: u32 = 400;
 
 /// The log whose byte is damaged. Bits of its own: those below 3 say which one of a byte is flipped.
@@ -199,15 +199,33 @@ impl World<'_> {
         }
     }
 
-    /// True for damage to a disk after a power cut that is put off: what vouches for the damaged record is
-    /// best a mark in the file before the newest.
+    /// True for damage that is put off: what vouches for the damaged record is best, after a power cut, a
+    /// mark in the file before the newest, and else a segment behind it.
     fn waits_for_marks(&mut self, what: What) -> bool {
         let What::Damage { choice } = what else { return false };
-        if !self.cuts_power(choice) || self.damage_looks == DAMAGE_LOOKS {
+        let (log, power) = (damaged_log(choice), self.cuts_power(choice));
+        if !power && !self.is_behind(choice) || self.damage_looks == DAMAGE_LOOKS {
             return false;
         }
         self.damage_looks += 1;
-        self.exchange.is_none() || !self.is_marked_alone(damaged_log(choice))
+        match &self.exchange {
+            None => true,
+            Some(_) if power => !self.is_marked_alone(log),
+            Some(exchange) => {
+                let control = exchange.control();
+                let vouched = control.confirmed(log).max(control.committed(log).position);
+                let segment = self.plan.segment_bytes;
+                control.written(log).position.saturating_sub(1) / segment <= vouched / segment
+            }
+        }
+    }
+
+    /// What is damaged lies behind what is committed, before a segment with a record (store.md,
+    /// Recovery 4).
+    fn is_behind(&self, choice: u64) -> bool {
+        self.plan.durability == Durability::Disk
+            && !self.cuts_power(choice)
+            && choice >> 41 & 1 == 1
     }
 
     /// Damage comes with a power cut.
@@ -219,7 +237,8 @@ impl World<'_> {
 
     /// The process dies, or the machine, and a byte is damaged that recovery will read and has to miss:
     /// below the confirmed position, in memory that was not away below the committed one, on a disk
-    /// after a power cut below what a group mark names (store.md, Recovery 2).
+    /// after a power cut below what a group mark names, before a segment with a record (store.md,
+    /// Recovery 2 and 4).
     fn damage(&mut self, choice: u64) {
         let Some(exchange) = &self.exchange else { return };
         let (log, power) = (damaged_log(choice), self.cuts_power(choice));
@@ -229,15 +248,19 @@ impl World<'_> {
         let marked = self.marked(log);
         self.power_fails = power;
         self.die(20_000_000, Happening::Crashed);
-        let reach = confirmed.max(if power { marked } else { committed });
+        let end = confirmed.max(if power { marked } else { committed });
         // Mostly what the mark alone vouches for.
-        let above = if power && choice >> 40 & 3 > 0 { confirmed } else { 0 };
+        let (above, end) = match self.is_behind(choice) {
+            true => (end, None),
+            false if power && choice >> 40 & 3 > 0 => (confirmed, Some(end)),
+            false => (0, Some(end)),
+        };
         // A quarter of the time a snapshot instead, where there is one.
         if choice >> 62 == 0 && self.host.damage_snapshot(&dir, choice) {
             self.snapshots.damaged = true;
             return self.note(|_| "a snapshot is damaged".into());
         }
-        let (reach, segment_bytes) = ((above, reach), self.plan.segment_bytes);
+        let (reach, segment_bytes) = ((above, end), self.plan.segment_bytes);
         let Some(damage) = self.host.damage(log, (&dir, &hot), power, reach, segment_bytes, choice)
         else {
             return;

@@ -49,6 +49,7 @@ impl World<'_> {
         self.start_shadow();
         self.check_tiers();
         self.check_room();
+        self.check_waits();
         self.check_snapshots();
         self.void_what_halts();
         let Some(exchange) = &self.exchange else { return };

@@ -287,7 +287,10 @@ impl World {
     }
 
     pub(super) fn names(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        Ok(self.directory(dir)?.entries.keys().cloned().collect())
+        let mut names: Vec<_> = self.directory(dir)?.entries.keys().cloned().collect();
+        // As readdir: in no order.
+        names.sort_by_key(|name| crc32c::crc32c(name.as_encoded_bytes()).rotate_left(16));
+        Ok(names)
     }
 
     /// Makes an empty file.
