@@ -58,9 +58,12 @@ impl Target {
         let mut header = [0; SEGMENT_HEADER_BYTES];
         file.read_exact_at(&mut header, 0).map_err(read)?;
         check_header(&header, options, index, &path)?;
-        // Shorter when it was copied here by hand, or written before there were marks; never sparse.
-        file.allocate(0, options.segment_bytes + MARKS_BYTES)
-            .map_err(|e| StoreError::io("allocate", &path, e))?;
+        // Shorter when it was copied here by hand, or written before there were marks. One that is long
+        // enough is left alone: it holds records.
+        let wanted = options.segment_bytes + MARKS_BYTES;
+        if file.len().map_err(read)? < wanted {
+            file.allocate(0, wanted).map_err(|e| StoreError::io("allocate", &path, e))?;
+        }
         let marks = read_marks(&*file, options, index).map_err(read)?;
         Ok(Some(Target { index, file, path, marks }))
     }
@@ -195,7 +198,7 @@ fn decode(bytes: &[u8; MARK_BYTES], options: &LogOptions, index: u64) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{LogIndex, MemoryStorage, Storage, file_name};
+    use crate::store::{Faults, LogIndex, MemoryStorage, Storage, Tier, file_name};
     use std::sync::Arc;
 
     #[test]
@@ -235,6 +238,11 @@ mod tests {
         }
         clear_marks(&*storage.open(&path, OpenMode::Write).unwrap(), &options).unwrap();
         assert_eq!(said(), 0);
+        // A file that is long enough is opened as it is, on a disk that takes nothing more.
+        let nothing = Faults { write_eio_ppm: 1_000_000, ..Faults::default() };
+        storage.set_faults(Tier::Disk, nothing);
+        Target::open(dir, &options, 0).unwrap();
+        storage.set_faults(Tier::Disk, Faults::default());
         // An archive from before there were marks.
         storage.put(&path, &whole[..8192]).unwrap();
         assert_eq!(said(), 0);

@@ -141,6 +141,29 @@ impl Storage for FileStorage {
     }
 }
 
+/// What fallocate does, where there is none: writes zeros behind the file's end, and over what reads as
+/// zeros before it, which may be a hole. Never over anything else: the file may be somebody's records.
+/// Nobody else may write the file meanwhile.
+fn allocate_by_writing(file: &dyn StorageFile, offset: u64, bytes: u64) -> io::Result<()> {
+    const BLOCK_BYTES: usize = 4096;
+    let zeros = [0u8; BLOCK_BYTES];
+    let mut found = [0u8; BLOCK_BYTES];
+    let (mut at, end, file_bytes) = (offset, offset + bytes, file.len()?);
+    while at < end {
+        // To the end of a block of the file system: a hole has whole ones.
+        let len = (BLOCK_BYTES - at as usize % BLOCK_BYTES).min((end - at) as usize);
+        let there = file_bytes.saturating_sub(at).min(len as u64) as usize;
+        file.read_exact_at(&mut found[..there], at)?;
+        if found[..there].iter().all(|&b| b == 0) {
+            file.write_all_at(&zeros[..len], at)?;
+        } else if there < len {
+            file.write_all_at(&zeros[there..len], at + there as u64)?;
+        }
+        at += len as u64;
+    }
+    Ok(())
+}
+
 /// A file of the host, or a directory to lock.
 struct HostFile(File);
 
@@ -166,19 +189,11 @@ impl StorageFile for HostFile {
             let error = io::Error::last_os_error();
             match error.raw_os_error() {
                 Some(libc::EINTR) => continue,
-                // A file system without fallocate: write the zeros.
-                Some(libc::EOPNOTSUPP) => break,
+                // A file system without fallocate.
+                Some(libc::EOPNOTSUPP) => return allocate_by_writing(self, offset, bytes),
                 _ => return Err(error),
             }
         }
-        let zeros = [0u8; 64 << 10];
-        let mut at = offset;
-        while at < offset + bytes {
-            let len = (offset + bytes - at).min(zeros.len() as u64) as usize;
-            self.0.write_all_at(&zeros[..len], at)?;
-            at += len as u64;
-        }
-        Ok(())
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -230,5 +245,32 @@ impl StorageFile for HostFile {
         // SAFETY: plain system call on a descriptor that is still open. Its failure would leave what
         // closing does.
         unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes, holes and the end of a file: what is there stays, what is not is allocated.
+    #[test]
+    fn without_fallocate_no_byte_that_is_there_is_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        for (offset, bytes) in
+            [(0, 64 << 10), (100, 9_000), (8_000, 30_000), (20_000, 1), (30_000, 50_000), (0, 0)]
+        {
+            let file = FileStorage.open(&path, OpenMode::Create).unwrap();
+            let mut wanted = vec![0; 30_001];
+            for (at, byte) in [(0, 1), (5_000, 2), (8_191, 3), (20_000, 4), (30_000, 5)] {
+                file.write_all_at(&[byte], at).unwrap();
+                wanted[at as usize] = byte;
+            }
+            wanted.resize(wanted.len().max((offset + bytes) as usize), 0);
+            allocate_by_writing(&*file, offset, bytes).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), wanted, "{bytes} from {offset}");
+            let allocated = fs::metadata(&path).unwrap().blocks() * 512;
+            assert!(allocated >= bytes, "{bytes} from {offset}: a hole is left");
+        }
     }
 }
