@@ -110,10 +110,14 @@ impl<W: Word<Value = u64>> MarkCell<W> {
         }
     }
 
-    /// Moves the mark back, when recovery cuts what nobody was told; a later mark is ignored.
+    /// Moves the mark back, when recovery cuts what nobody was told; a later mark is ignored. Each word
+    /// by itself: a process killed between the two stores leaves the old position, which the next start
+    /// takes back.
     pub fn lower(&self, mark: Mark) {
         if mark.seq.0 < self.seq.load(Ordering::Relaxed) {
             self.seq.store(mark.seq.0, Ordering::Release);
+        }
+        if mark.position < self.position.load(Ordering::Relaxed) {
             self.position.store(mark.position, Ordering::Release);
         }
     }
@@ -190,6 +194,29 @@ mod looms {
         /// The next one, if it is there.
         pub fn try_recv(&self) -> Result<T, TryRecvError> {
             self.0.lock().expect("no panic inside").pop_front().ok_or(TryRecvError::Empty)
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_lowered_by_the_word() {
+        let mark = |seq, position| Mark { seq: Seq(seq), position };
+        for (before, to, after) in [
+            (mark(10, 100), mark(5, 50), mark(5, 50)),
+            (mark(10, 100), mark(10, 100), mark(10, 100)),
+            (mark(10, 100), mark(11, 110), mark(10, 100)),
+            // Killed after the first store: the second is made up for, whatever was found meanwhile.
+            (mark(5, 100), mark(5, 50), mark(5, 50)),
+            (mark(5, 100), mark(7, 70), mark(5, 70)),
+        ] {
+            let cell = MarkCell::<AtomicU64>::default();
+            cell.store(before);
+            cell.lower(to);
+            assert_eq!(cell.load(), after, "{before:?} to {to:?}");
         }
     }
 }
