@@ -8,7 +8,7 @@ use super::confirmed::ConfirmedFile;
 use super::record::{HEADER_BYTES, KIND_PAD};
 use super::recovery::source;
 use super::segment::{Segment, file_name};
-use super::target::Target;
+use super::target::{Failure, Target};
 use super::{ArchiverOptions, Control, Damage, Log, LogIndex, Mark, StorageFile, StoreError};
 use crate::planted::{self, Bug};
 use crate::types::{Nanos, Seq};
@@ -59,14 +59,6 @@ impl NextTarget {
             NextTarget::Draft(target) | NextTarget::Ready(target) => target.index,
         }
     }
-}
-
-/// Why a group did not get to disk.
-pub(super) enum Failure {
-    /// May pass: nothing was called durable, nothing is lost.
-    Later(StoreError),
-    /// For good.
-    Final(StoreError),
 }
 
 impl ArchivedLog {
@@ -160,7 +152,7 @@ impl ArchivedLog {
         let (position, last) = (self.position, self.seq);
         let sync: SyncCall = if planted::is(Bug::NoSync) { |_| Ok(()) } else { self.sync };
         let copied = copy_end - start - 32 * usize::from(planted::is(Bug::ShortWrite));
-        let target = self.target(index).map_err(Failure::Later)?;
+        let target = self.target(index)?;
         target.mark(&options, position, last).map_err(Failure::Later)?;
         let io = |operation, error| StoreError::io(operation, target.path(), error);
         target
@@ -178,7 +170,7 @@ impl ArchivedLog {
     }
 
     /// The archive file of segment `index`.
-    fn target(&mut self, index: u64) -> Result<&mut Target, StoreError> {
+    fn target(&mut self, index: u64) -> Result<&mut Target, Failure> {
         let target = match self.target.take() {
             Some(target) if target.index == index => target,
             _ => {
@@ -209,22 +201,22 @@ impl ArchivedLog {
     }
 
     /// Makes the file that is written next: this segment's when there is none yet, the next one's when
-    /// this one is half full. One sync at most; true when it did something. A failure is met again,
-    /// and reported, when the file is needed.
-    pub(super) fn look_ahead(&mut self, now: Nanos, retry_ns: u64) -> bool {
+    /// this one is half full. One sync at most; true when it did something. A failure that may pass is
+    /// met again, and reported, when the file is needed; an error is for good.
+    pub(super) fn look_ahead(&mut self, now: Nanos, retry_ns: u64) -> Result<bool, StoreError> {
         let options = &self.log.options;
         let (index, offset) = options.split(self.position);
         let open = self.target.as_ref().is_some_and(|t| t.index == index);
         let half_full = offset as u64 > options.segment_bytes / 2;
         let wanted = index + u64::from(open);
         if (open && !half_full) || now < self.look_ahead_at {
-            return false;
+            return Ok(false);
         }
-        let Some(dir) = &options.archive else { return false };
+        let Some(dir) = &options.archive else { return Ok(false) };
         let next = match self.next_target.take().filter(|n| n.index() == wanted) {
             Some(NextTarget::Ready(target)) => {
                 self.next_target = Some(NextTarget::Ready(target));
-                return false;
+                return Ok(false);
             }
             Some(NextTarget::Draft(target)) => {
                 target.publish(dir, options).map(|()| NextTarget::Ready(target))
@@ -233,13 +225,15 @@ impl ArchivedLog {
                 Ok(Some(target)) => Ok(NextTarget::Ready(target)),
                 Ok(None) => Target::draft(dir, options, wanted).map(NextTarget::Draft),
                 Err(error) => Err(error),
-            },
+            }
+            .map_err(Failure::Later),
         };
         match next {
             Ok(next) => self.next_target = Some(next),
-            Err(_) => self.look_ahead_at = now.plus(retry_ns),
+            Err(Failure::Later(_)) => self.look_ahead_at = now.plus(retry_ns),
+            Err(Failure::Final(error)) => return Err(error),
         }
-        true
+        Ok(true)
     }
 
     /// True when the next group has a file to go to.

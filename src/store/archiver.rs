@@ -10,11 +10,13 @@
 //! nothing is. So a commit waits for what is under way, for its own group, and now and then for one
 //! thing more, however slow the disk.
 //!
-//! A write that fails is tried again (the same bytes at the same place), a failed fdatasync never:
-//! the kernel may have dropped the pages it failed on and would call the next one a success.
+//! A write that fails is tried again (the same bytes at the same place), a failed fdatasync never, nor
+//! that of the directory behind a new file: the kernel may have dropped what it failed on and would call
+//! the next one a success.
 
-use super::archived::{ArchivedLog, Failure};
+use super::archived::ArchivedLog;
 use super::preparer::Preparer;
+use super::target::Failure;
 use super::{CommitPolicy, Control, Log, LogIndex, StoreError};
 use crate::agent::Agent;
 use crate::types::Nanos;
@@ -235,7 +237,7 @@ impl Archiver {
             let done = match ASIDES[at] {
                 Aside::Events => self.archive_events(now),
                 Aside::Confirm(log) => self.confirm(log, now),
-                Aside::LookAhead(log) => usize::from(self.logs[log].look_ahead(now, RETRY_NS)),
+                Aside::LookAhead(log) => usize::from(self.look_ahead(log, now)),
             };
             if done > 0 {
                 self.turn = at + 1;
@@ -249,10 +251,18 @@ impl Archiver {
         let hurried = self.is_hurried();
         let log = &mut self.logs[1];
         let due = log.due(self.explained, hurried, now);
-        if due && !log.has_file() && log.look_ahead(now, RETRY_NS) {
+        if due && !log.has_file() && self.look_ahead(1, now) {
             return 1; // its syncs are turns of their own: commands may wait
         }
         if due { self.archive(1, self.explained, now) } else { 0 }
+    }
+
+    /// A file made ahead; true when something was done.
+    fn look_ahead(&mut self, at: usize, now: Nanos) -> bool {
+        self.logs[at].look_ahead(now, RETRY_NS).unwrap_or_else(|error| {
+            self.fail(&error);
+            true
+        })
     }
 
     /// True while the hot tier has no room for the next segment: what is archived and confirmed frees some.

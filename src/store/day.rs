@@ -139,6 +139,9 @@ impl Day {
         make_private_dir(storage, &dir)?;
         sync_dir(storage, &data)?;
         remove_drafts(storage, &dir)?;
+        // A run that died between a rename and its sync left a file that is seen and whose name may not
+        // be on the disk: before anything in it counts, and before more is written to it.
+        sync_dir(storage, &dir)?;
 
         let mut states = [None; 2];
         for log in LogIndex::ALL {

@@ -20,6 +20,15 @@ const MARK_STRIDE: u64 = 4096;
 /// Behind the segment's bytes.
 const MARKS_BYTES: u64 = 2 * MARK_STRIDE;
 
+/// Why something did not get to disk.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// May pass: nothing was called durable, nothing is lost.
+    Later(StoreError),
+    /// For good.
+    Final(StoreError),
+}
+
 /// The file of one archived segment.
 pub(super) struct Target {
     pub(super) index: u64,
@@ -31,18 +40,19 @@ pub(super) struct Target {
 
 impl Target {
     /// Opens the archived segment `index` of `dir`, or makes it.
-    pub(super) fn open(dir: &Path, options: &LogOptions, index: u64) -> Result<Target, StoreError> {
-        match Target::existing(dir, options, index)? {
+    pub(super) fn open(dir: &Path, options: &LogOptions, index: u64) -> Result<Target, Failure> {
+        match Target::existing(dir, options, index).map_err(Failure::Later)? {
             Some(target) => Ok(target),
             None => {
-                let target = Target::draft(dir, options, index)?;
+                let target = Target::draft(dir, options, index).map_err(Failure::Later)?;
                 target.publish(dir, options)?;
                 Ok(target)
             }
         }
     }
 
-    /// The file that is there.
+    /// The file that is there. Its name is on the disk: the start of this run has synced the directory,
+    /// and in this run nothing goes on after a [`Target::publish`] whose sync failed.
     pub(super) fn existing(
         dir: &Path,
         options: &LogOptions,
@@ -88,14 +98,15 @@ impl Target {
         Ok(Target { index, file, path, marks: [0; 2] })
     }
 
-    /// Gives a draft its name, durably.
-    pub(super) fn publish(&self, dir: &Path, options: &LogOptions) -> Result<(), StoreError> {
+    /// Gives a draft its name, durably. A failed sync of the directory is final, as that of a file is:
+    /// the file is found by its name from here on, and no later sync would tell that the disk lacks it.
+    pub(super) fn publish(&self, dir: &Path, options: &LogOptions) -> Result<(), Failure> {
         let draft = self.path.with_extension("tmp");
         options
             .storage
             .rename(&draft, &self.path)
-            .map_err(|e| StoreError::io("rename", &draft, e))?;
-        sync_dir(&*options.storage, dir)
+            .map_err(|e| Failure::Later(StoreError::io("rename", &draft, e)))?;
+        sync_dir(&*options.storage, dir).map_err(Failure::Final)
     }
 
     /// Its name when published.

@@ -126,6 +126,27 @@ fn a_failed_fdatasync_is_final() {
     assert_eq!(store.day.control().archive_failed(), Some(libc::EIO));
 }
 
+/// The file is there for everybody, and no later sync would tell that the disk lacks its name.
+#[test]
+fn a_failed_sync_of_the_directory_is_final_too() {
+    for at_the_end in [false, true] {
+        let (storage, spec) = simulated(1, 64 << 10);
+        let mut store = Fixture::open(&spec).unwrap();
+        store.append(1).unwrap();
+        let fails = Faults { dir_sync_eio_ppm: 1_000_000, ..Faults::default() };
+        storage.set_faults(Tier::Disk, fails);
+        match at_the_end {
+            false => store.step(),
+            true => assert!(store.archiver.drain().is_err()),
+        }
+        assert_eq!(store.day.control().archive_failed(), Some(libc::EIO));
+        storage.set_faults(Tier::Disk, Faults::default());
+        store.append(2).unwrap();
+        store.step();
+        assert_eq!(store.day.control().archived(LOG).seq, Seq(0), "never retried as if ok");
+    }
+}
+
 #[test]
 fn damaged_memory_does_not_reach_the_disk() {
     let dir = scratch();

@@ -148,6 +148,42 @@ fn a_killed_process_loses_nothing_committed() {
     }
 }
 
+/// Killed at any operation of the first group, also between the rename of its file and the sync of the
+/// directory: what the next run acknowledges at level disk lies in a file that a power cut leaves.
+#[test]
+fn nothing_is_acknowledged_in_a_file_whose_name_is_not_on_the_disk() {
+    let mut unsynced = 0;
+    for seed in 1..4 {
+        for operation in 1.. {
+            let (storage, spec) = simulated(seed, 64 << 10);
+            let mut store = Fixture::open(&spec).unwrap();
+            (1..=5).for_each(|seq| _ = store.append(seq).unwrap());
+            let path = store.day.dir().join("command-0000000000.seg");
+            storage.crash_at(operation);
+            let first_group = std::panic::AssertUnwindSafe(|| store.step());
+            let lived = std::panic::catch_unwind(first_group).is_ok();
+            unsynced += u32::from(storage.look(&path).is_some() && !storage.has_durably(&path));
+            storage.crash();
+            store.kill();
+            if lived {
+                break;
+            }
+            let mut store = Fixture::open(&spec).unwrap();
+            assert_eq!(store.recovered.next_seq, Seq(6));
+            (6..=10).for_each(|seq| _ = store.append(seq).unwrap());
+            while CommitPolicy::Disk.advance(store.day.control(), LOG).seq < Seq(10) {
+                store.now += 10_000_000;
+                assert!(store.archiver.duty_cycle(Nanos(store.now)) > 0);
+            }
+            storage.lose_power();
+            store.kill();
+            let store = Fixture::open(&spec).unwrap_or_else(|e| panic!("{operation}: {e}"));
+            assert_eq!(store.recovered.next_seq, Seq(11), "seed {seed}, operation {operation}");
+        }
+    }
+    assert!(unsynced > 0, "never killed where it matters");
+}
+
 /// The same on a simulated host, where the process dies at any operation (also in a start, also in a
 /// cut) and the power goes: both levels, both logs, disks that are slow to nobody and honest in nothing
 /// they did not promise.

@@ -5,8 +5,13 @@ use super::*;
 use crate::store::{Faults, Medium, Storage, Tier};
 
 const DISK: &str = "durability = \"disk\"";
-const NO_SPACE: Faults =
-    Faults { limit_bytes: 0, write_eio_ppm: 0, sync_eio_ppm: 0, sync_ns: (0, 0) };
+const NO_SPACE: Faults = Faults {
+    limit_bytes: 0,
+    write_eio_ppm: 0,
+    sync_eio_ppm: 0,
+    dir_sync_eio_ppm: 0,
+    sync_ns: (0, 0),
+};
 
 fn sync_fails() -> Faults {
     Faults { sync_eio_ppm: 1_000_000, ..Faults::default() }

@@ -9,7 +9,8 @@
 //! - `sync_dir` makes the names in a directory durable, not what the files hold;
 //! - of anything else a power cut keeps all, nothing or a part: writes by 512 bytes and in any choice,
 //!   changes of one directory in their order;
-//! - a sync that failed forgets what it could not write: a second one is no proof.
+//! - a sync that failed, of a file or a directory, forgets what it could not write: a second one is no
+//!   proof.
 //!
 //! Must not know what files hold. Not simulated: two names for one file, growth of a mapped file,
 //! permissions, moving between directories.
@@ -48,13 +49,21 @@ pub struct Faults {
     pub write_eio_ppm: u32,
     /// Of a million syncs of a file, how many fail with EIO.
     pub sync_eio_ppm: u32,
+    /// Of a million syncs of a directory, how many fail with EIO.
+    pub dir_sync_eio_ppm: u32,
     /// Shortest and longest time that a sync takes, ns: see [`MemoryStorage::take_stall_ns`].
     pub sync_ns: (u64, u64),
 }
 
 impl Default for Faults {
     fn default() -> Faults {
-        Faults { limit_bytes: u64::MAX, write_eio_ppm: 0, sync_eio_ppm: 0, sync_ns: (0, 0) }
+        Faults {
+            limit_bytes: u64::MAX,
+            write_eio_ppm: 0,
+            sync_eio_ppm: 0,
+            dir_sync_eio_ppm: 0,
+            sync_ns: (0, 0),
+        }
     }
 }
 
@@ -355,8 +364,14 @@ impl Storage for MemoryStorage {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let (mut world, dir) = (self.enter()?, plain(dir));
         // In memory there is nothing to wait for, as with files.
-        world.counts.dir_syncs += u64::from(world.tier(&dir) == Tier::Disk);
-        stall(&mut world, self.pid(), &dir);
+        let tier = world.tier(&dir);
+        world.counts.dir_syncs += u64::from(tier == Tier::Disk);
+        stall_in(&mut world, self.pid(), tier);
+        let ppm = world.faults[tier as usize].dir_sync_eio_ppm;
+        if ppm > 0 && world.random.draw() % 1_000_000 < u64::from(ppm) {
+            world.fail_sync_dir(&dir)?;
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         world.sync_dir(&dir)
     }
 
@@ -452,11 +467,6 @@ impl MemoryFile {
 }
 
 /// The caller's thread stands still for a sync on a disk.
-fn stall(world: &mut World, pid: u32, path: &Path) {
-    let tier = world.tier(path);
-    stall_in(world, pid, tier);
-}
-
 fn stall_in(world: &mut World, pid: u32, tier: Tier) {
     let (shortest, longest) = world.faults[tier as usize].sync_ns;
     let span = longest.saturating_sub(shortest);

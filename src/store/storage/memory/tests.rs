@@ -264,6 +264,23 @@ fn a_failed_sync_is_not_mended_by_the_next() {
 }
 
 #[test]
+fn a_failed_sync_of_a_directory_is_not_mended_by_the_next() {
+    let found = outcomes("/disk/day/a", |storage| {
+        let a = file(storage, "/disk/day/a");
+        a.write_all_at(b"x", 0).unwrap();
+        a.sync_data().unwrap();
+        let fails = Faults { dir_sync_eio_ppm: 1_000_000, ..Faults::default() };
+        storage.set_faults(Tier::Disk, fails);
+        let error = storage.sync_dir(Path::new("/disk/day")).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EIO));
+        storage.set_faults(Tier::Disk, Faults::default());
+        storage.sync_dir(Path::new("/disk/day")).unwrap();
+        assert_eq!(look(storage, "/disk/day/a").unwrap(), b"x", "everybody sees it");
+    });
+    assert_eq!(found, BTreeSet::from([None, Some(b"x".to_vec())]));
+}
+
+#[test]
 fn syncs_take_the_time_they_are_told() {
     let storage = host(1);
     let a = file(&storage, "/disk/day/a");

@@ -359,8 +359,23 @@ impl World {
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
         let directory = self.directory_mut(path)?;
-        directory.durable = directory.entries.clone();
-        directory.changes.clear();
+        for change in std::mem::take(&mut directory.changes) {
+            apply(&mut directory.durable, &change);
+        }
+        self.collect();
+        Ok(())
+    }
+
+    /// The disk could not take the names: some first changes may have got there, the others count as
+    /// written and are forgotten.
+    pub(super) fn fail_sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        let luck = self.random.draw();
+        let directory = self.directory_mut(path)?;
+        let mut changes = std::mem::take(&mut directory.changes);
+        changes.truncate((luck % (changes.len() as u64 + 1)) as usize);
+        for change in changes {
+            apply(&mut directory.durable, &change);
+        }
         self.collect();
         Ok(())
     }
