@@ -46,12 +46,13 @@ impl Backlog {
     /// From this share on everything halts. Percent.
     pub const HALT_PERCENT: u64 = 90;
 
-    /// Share of the hot tier that is not archived, in percent, 0 ..= 100.
+    /// Share of the hot tier that is not archived, in percent, 0 ..= 100. A tier that holds nothing for
+    /// sure is full of whatever there is.
     pub fn percent(&self) -> u64 {
-        if self.hot_bytes == 0 {
+        if self.bytes == 0 {
             return 0;
         }
-        let share = u128::from(self.bytes) * 100 / u128::from(self.hot_bytes);
+        let share = u128::from(self.bytes) * 100 / u128::from(self.hot_bytes.max(1));
         share.min(100) as u64
     }
 }
@@ -410,5 +411,25 @@ fn errno(word: &AtomicU64) -> Option<i32> {
     match word.load(Ordering::Acquire) as u32 as i32 {
         0 => None,
         error => Some(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_is_never_nothing_for_want_of_a_size() {
+        for (bytes, hot_bytes, percent) in [
+            (0, 0, 0),
+            (0, 1_000, 0),
+            (499, 1_000, 49),
+            (500, 1_000, 50),
+            (2_000, 1_000, 100),
+            (1, 0, 100),
+            (u64::MAX, u64::MAX, 100),
+        ] {
+            assert_eq!(Backlog { bytes, hot_bytes }.percent(), percent, "{bytes} of {hot_bytes}");
+        }
     }
 }

@@ -204,7 +204,10 @@ impl Day {
             options.segment_bytes.saturating_mul(options.hot_segments_max as u64)
         });
         let total = wanted[0].saturating_add(wanted[1]);
-        let hot_missing_bytes = total.saturating_sub(free_bytes + used_bytes(storage, &hot_dir)?);
+        // A file system that tells no size may hold all of it: then what is configured counts.
+        let used = used_bytes(storage, &hot_dir)?;
+        let hot_missing_bytes =
+            free_bytes.map_or(0, |free| total.saturating_sub(free.saturating_add(used)));
         // What is missing is missing to both alike; the ladder has to know.
         let hot_bytes = wanted.map(|bytes| bytes.saturating_sub(hot_missing_bytes / 2));
         // The marks of another boot stay doubtful until recovery is through: it may be interrupted.
@@ -252,7 +255,8 @@ impl Day {
     }
 
     /// Bytes that the hot tier's file system lacks for `hot_segments_max` segments of both logs. Not 0
-    /// deserves a warning: it works with fewer segments, and the backlog counts against those.
+    /// deserves a warning: it works with fewer segments, and the backlog counts against those. 0 when the
+    /// file system tells no size.
     pub fn hot_missing_bytes(&self) -> u64 {
         self.hot_missing_bytes
     }
@@ -489,11 +493,11 @@ fn used_bytes(storage: &dyn Storage, hot: &Path) -> Result<u64, StoreError> {
     Ok(total)
 }
 
-/// Bytes free below `dir` when it lies in memory (tmpfs, hugetlbfs); `None` when it does not, or is
-/// not there. For whoever chooses a place for the hot tier.
+/// Bytes free below `dir` when it lies in memory (tmpfs, hugetlbfs); `None` when it does not, is not
+/// there, or tells no size. For whoever chooses a place for the hot tier.
 pub fn memory_free_bytes(dir: &Path) -> Option<u64> {
     let found = FileStorage.file_system(dir).ok()?;
-    (found.medium != Medium::Degraded).then_some(found.free_bytes)
+    found.free_bytes.filter(|_| found.medium != Medium::Degraded)
 }
 
 /// Begins a log of a new day. Refuses when segments lie there without the file that explains them.

@@ -89,6 +89,12 @@ impl StoreError {
             _ => None,
         }
     }
+
+    /// True when a file system has no room: ENOSPC, or ENOMEM of a mapping on hugetlbfs, which reserves
+    /// its pages.
+    pub(super) fn is_no_room(&self) -> bool {
+        matches!(self.errno(), Some(libc::ENOSPC | libc::ENOMEM))
+    }
 }
 
 /// What is wrong with a record.

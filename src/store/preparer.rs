@@ -60,7 +60,7 @@ impl Preparer {
                 Ok(done) => steps += done,
                 Err(error) => {
                     // A tier smaller than configured still works, with fewer archived segments hot.
-                    if error.errno() == Some(libc::ENOSPC) && self.make_room(at) {
+                    if error.is_no_room() && self.make_room(at) {
                         steps += 1;
                         continue;
                     }

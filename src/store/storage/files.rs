@@ -101,7 +101,7 @@ impl Storage for FileStorage {
             _ => Medium::Degraded,
         };
         let block_bytes = u64::try_from(stat.f_bsize).unwrap_or(4096).max(4096);
-        let free_bytes = block_bytes.saturating_mul(stat.f_bavail);
+        let free_bytes = free_bytes(block_bytes, stat.f_blocks, stat.f_bavail);
         Ok(FileSystem { medium, block_bytes, free_bytes })
     }
 
@@ -139,6 +139,14 @@ impl Storage for FileStorage {
         let answer = unsafe { libc::kill(pid, 0) };
         answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
     }
+}
+
+/// Free bytes of a file system of `blocks` of which `available` may be taken; `None` when it tells no
+/// size. tmpfs with `size=0` says 0 of 0, hugetlbfs without `size=` 0 of 0 or -1 of -1. Source:
+/// fs/hugetlbfs/inode.c, hugetlbfs_statfs; mm/shmem.c, shmem_statfs.
+fn free_bytes(block_bytes: u64, blocks: u64, available: u64) -> Option<u64> {
+    let told = blocks > 0 && available <= blocks && blocks.checked_mul(block_bytes).is_some();
+    told.then(|| available * block_bytes)
 }
 
 /// What fallocate does, where there is none: writes zeros behind the file's end, and over what reads as
@@ -251,6 +259,21 @@ impl StorageFile for HostFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_system_without_a_size_is_neither_full_nor_endless() {
+        for (blocks, available, free) in [
+            (10, 3, Some(3 * 4096)),
+            (10, 0, Some(0)),
+            (0, 0, None),
+            (u64::MAX, u64::MAX, None),
+            (u64::MAX, u64::MAX - 5, None),
+            (10, u64::MAX, None),
+            (0, 1, None),
+        ] {
+            assert_eq!(free_bytes(4096, blocks, available), free, "{available} of {blocks}");
+        }
+    }
 
     /// Bytes, holes and the end of a file: what is there stays, what is not is allocated.
     #[test]

@@ -41,8 +41,8 @@ pub struct FileSystem {
     pub medium: Medium,
     /// Block, on hugetlbfs page, bytes; at least 4096.
     pub block_bytes: u64,
-    /// Bytes that this process may still take.
-    pub free_bytes: u64,
+    /// Bytes that this process may still take; `None` = the file system tells no size.
+    pub free_bytes: Option<u64>,
 }
 
 /// A host's file systems, as one process sees them. Errors are the system's: `NotFound`,

@@ -212,6 +212,44 @@ fn a_hot_tier_smaller_than_configured_still_works() {
     assert_eq!(check_read(&mut reader, 1), 3_000);
 }
 
+/// On hugetlbfs it is the mapping that finds no room.
+#[test]
+fn a_hot_tier_whose_mappings_find_no_room_works_with_what_it_has() {
+    let (storage, spec) = simulated(1, 16 << 10);
+    let spec = DaySpec { hot_segments_max: 40, ..spec };
+    let full = Faults { limit_bytes: 200 << 10, mapping_reserves: true, ..Faults::default() };
+    storage.set_faults(Tier::Memory, full);
+    let mut store = Fixture::open(&spec).unwrap();
+    for seq in 1..=3_000 {
+        while store.append(seq).is_err() {
+            store.step();
+        }
+    }
+    assert_eq!(store.day.control().prepare_failed(), None);
+    store.commit();
+    let mut reader = store.day.log(LOG).reader().unwrap();
+    assert_eq!(check_read(&mut reader, 1), 3_000);
+}
+
+/// Nothing is archived, and the hot tier's file system tells no size: the ladder goes by what is
+/// configured.
+#[test]
+fn a_hot_tier_without_a_size_fills_up_as_configured() {
+    let (storage, spec) = simulated(1, 64 << 10);
+    assert_eq!(storage.file_system(Path::new("/memory")).unwrap().free_bytes, None);
+    let mut store = Fixture::open(&spec).unwrap();
+    let mut preparer = store.archiver.take_preparer().unwrap();
+    let mut seq = 1;
+    while store.append(seq).is_ok() {
+        seq += 1;
+        preparer.duty_cycle(Nanos(1));
+    }
+    assert_eq!(store.day.hot_missing_bytes(), 0);
+    let backlog = store.day.control().backlog(LOG);
+    assert_eq!(backlog.hot_bytes, 3 * (64 << 10));
+    assert!(backlog.percent() >= Backlog::HALT_PERCENT, "{backlog:?}");
+}
+
 #[test]
 fn a_full_disk_stops_the_archive_and_nothing_else_until_it_has_room() {
     let dir = scratch();

@@ -7,6 +7,7 @@ use crate::store::{Faults, Medium, Storage, Tier};
 const DISK: &str = "durability = \"disk\"";
 const NO_SPACE: Faults = Faults {
     limit_bytes: 0,
+    mapping_reserves: false,
     write_eio_ppm: 0,
     sync_eio_ppm: 0,
     dir_sync_eio_ppm: 0,

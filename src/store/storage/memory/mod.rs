@@ -45,6 +45,8 @@ pub enum Tier {
 pub struct Faults {
     /// Bytes that fit; `u64::MAX` = no limit. More is ENOSPC.
     pub limit_bytes: u64,
+    /// A mapping to write takes the room of what it maps at once, as on hugetlbfs: none left is ENOMEM.
+    pub mapping_reserves: bool,
     /// Of a million writes and allocations, how many fail with EIO.
     pub write_eio_ppm: u32,
     /// Of a million syncs of a file, how many fail with EIO.
@@ -59,6 +61,7 @@ impl Default for Faults {
     fn default() -> Faults {
         Faults {
             limit_bytes: u64::MAX,
+            mapping_reserves: false,
             write_eio_ppm: 0,
             sync_eio_ppm: 0,
             dir_sync_eio_ppm: 0,
@@ -389,8 +392,9 @@ impl Storage for MemoryStorage {
             Tier::Memory => Medium::Memory,
             Tier::Disk => Medium::Degraded,
         };
-        // Without a limit, more than anybody wants: sums of it must not overflow.
-        let free_bytes = world.fits(tier, 1 << 50);
+        // Without a limit there is no size to tell, as on hugetlbfs without `size=`.
+        let limited = world.faults[tier as usize].limit_bytes != u64::MAX;
+        let free_bytes = limited.then(|| world.fits(tier, u64::MAX));
         Ok(FileSystem { medium, block_bytes: 4096, free_bytes })
     }
 
@@ -563,6 +567,15 @@ impl StorageFile for MemoryFile {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
         }
         let (mut world, number) = (self.enter()?, self.number()?);
+        let inode = world.inode(number)?;
+        let (tier, has) = (inode.tier, inode.allocated.next_multiple_of(4096));
+        let wanted = (bytes as u64).saturating_sub(has);
+        if writable
+            && world.faults[tier as usize].mapping_reserves
+            && world.fits(tier, wanted) < wanted
+        {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        }
         let inode = world.inode(number)?;
         let token = Arc::clone(&inode.token);
         let region = match writable {

@@ -239,7 +239,8 @@ fn a_full_tier_says_so_at_allocation_and_at_write() {
     assert_eq!(a.len().unwrap(), 16_384, "what fitted");
     full(storage.open(Path::new("/disk/day/b"), OpenMode::Create).map(|_| ()));
     a.write_all_at(&[2; 16_384], 0).unwrap();
-    assert_eq!(storage.file_system(Path::new("/disk")).unwrap().free_bytes, 0);
+    assert_eq!(storage.file_system(Path::new("/disk")).unwrap().free_bytes, Some(0));
+    assert_eq!(storage.file_system(Path::new("/mem")).unwrap().free_bytes, None);
     // The other tier has room; and the file's space comes back with its last handle.
     file(&storage, "/mem/hot/a").allocate(0, 1 << 20).unwrap();
     storage.unlink(Path::new("/disk/day/a")).unwrap();
