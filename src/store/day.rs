@@ -127,7 +127,8 @@ pub struct Day {
 
 impl Day {
     /// Opens or begins the day. Refuses a data or hot directory that another process writes, and a
-    /// hot directory that belongs to another day's directory that still exists.
+    /// hot directory that belongs to another day's directory that still exists, or that holds what no
+    /// archive has of one that does not.
     pub fn open(spec: &DaySpec, now: Nanos) -> Result<Day, StoreError> {
         spec.check()?;
         let storage = &*spec.storage;
@@ -609,9 +610,36 @@ fn open_control(
         control.set_owner(dir)?;
         return Ok((control, true));
     }
+    refuse_only_copy(storage, dir, hot, &control)?;
     drop(control);
     clear_hot_dir(storage, hot)?;
     Ok((Control::create(storage, hot, dir, logs, file_bytes)?, false))
+}
+
+/// Records of this boot that no archive has are in this hot directory alone. That the day's directory is
+/// another one than theirs most likely means that its disk is not mounted.
+fn refuse_only_copy(
+    storage: &dyn Storage,
+    dir: &Path,
+    hot: &Path,
+    control: &Control,
+) -> Result<(), StoreError> {
+    if control.boot() != storage.boot() {
+        return Ok(()); // its marks prove nothing, and neither do its pages
+    }
+    for log in LogIndex::ALL {
+        let (written, archived) = (control.written(log).seq, control.archived(log).seq);
+        if written > archived {
+            return Err(StoreError::OnlyCopy {
+                hot: hot.into(),
+                owner: control.owner(),
+                dir: dir.into(),
+                records: written.0 - archived.0,
+                log: log.name(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Unlinks the store's own files, and no others, in a hot directory.

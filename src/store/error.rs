@@ -42,6 +42,24 @@ pub enum StoreError {
         /// The id of this log.
         wanted: u64,
     },
+    /// The hot directory is of another life of the day, and is all there is of its last records.
+    #[error(
+        "hot directory {hot} holds {records} records of the {log} log of {owner} that no archive has, and \
+         {dir} is not the directory they were written for: mount the disk that it lies on, or remove \
+         the hot directory by hand to give them up"
+    )]
+    OnlyCopy {
+        /// The hot directory.
+        hot: PathBuf,
+        /// The day's directory that its control page names.
+        owner: PathBuf,
+        /// The day's directory that was found.
+        dir: PathBuf,
+        /// Records written and not archived.
+        records: u64,
+        /// Of which log.
+        log: &'static str,
+    },
     /// A record that was confirmed is damaged, or gone.
     #[error(
         "{path} is damaged at offset {offset} (log position {position}): {why}; \

@@ -252,6 +252,41 @@ fn a_moved_data_directory_keeps_its_hot_tier_and_a_copied_one_does_not_get_it() 
     assert_eq!(Fixture::open(&copy).unwrap().recovered.next_seq, Seq(6));
 }
 
+/// The disk of the data directory is not mounted: a start finds the empty mount point, and a hot tier
+/// that holds the only copy.
+#[test]
+fn a_hot_tier_with_records_that_no_archive_has_is_never_cleared() {
+    let dir = scratch();
+    let (spec, _) = killed(dir.path(), 5, true);
+    let away = dir.path().join("away");
+    std::fs::rename(&spec.data, &away).unwrap();
+    let hot = hot_file(&spec).parent().unwrap().canonicalize().unwrap();
+    for _ in 0..2 {
+        std::fs::create_dir_all(&spec.data).unwrap();
+        let refusal = Day::open(&spec, Nanos(1)).err().expect("refused");
+        assert!(matches!(refusal, StoreError::OnlyCopy { records: 5, .. }), "{refusal}");
+        let day = spec.data.canonicalize().unwrap().join(&spec.date);
+        for named in [&hot, &day] {
+            assert!(refusal.to_string().contains(named.to_str().unwrap()), "{refusal}");
+        }
+    }
+    std::fs::remove_dir_all(&spec.data).unwrap();
+    std::fs::rename(&away, &spec.data).unwrap();
+    let mut store = Fixture::open(&spec).unwrap();
+    assert_eq!(store.recovered.next_seq, Seq(6));
+    // What the archive has needs no hot tier: a day whose directory was removed begins anew.
+    store.step();
+    assert_eq!(store.day.control().archived(LOG).seq, Seq(5));
+    store.kill();
+    std::fs::remove_dir_all(&spec.data).unwrap();
+    assert_eq!(Fixture::open(&spec).unwrap().recovered.next_seq, Seq(1));
+    // So does one whose hot directory was given up by hand.
+    let (spec, _) = killed(dir.path(), 5, true);
+    std::fs::remove_dir_all(&spec.data).unwrap();
+    std::fs::remove_dir_all(&hot).unwrap();
+    assert_eq!(Fixture::open(&spec).unwrap().recovered.next_seq, Seq(1));
+}
+
 #[test]
 fn the_medium_is_told() {
     let dir = scratch();
