@@ -98,6 +98,8 @@ pub struct Shadow {
     written: Seq,
     /// Command of the last one that was tried: a disk that takes none is asked by time only.
     tried: Seq,
+    /// The last one that was tried was not taken.
+    failed: bool,
     /// Written out, but the archive is not as far.
     waiting: Option<Snapshot>,
     fault: Option<ShadowError>,
@@ -181,6 +183,7 @@ impl Shadow {
             saved_at: Nanos(0),
             written,
             tried: written,
+            failed: false,
             waiting: None,
             fault: None,
             counters,
@@ -338,7 +341,9 @@ impl Shadow {
         let due = *self.due.get_or_insert(now.plus(self.every_ns));
         let changed = self.applied() > self.written && self.reach[1].seq.0 > 0;
         let many = self.applied().0 - self.tried.0 >= self.every_commands;
-        let ready = self.follow.made.is_empty() && changed && (now >= due || many || over);
+        // The last one of the day does not wait for its time, but it does for a disk that took none.
+        let last = over && !self.failed;
+        let ready = self.follow.made.is_empty() && changed && (now >= due || many || last);
         if self.waiting.is_none() && ready {
             self.waiting = Some(self.take());
             self.tried = self.applied();
@@ -351,6 +356,7 @@ impl Shadow {
         match snapshot::write(&*self.storage, &self.dir, snapshot) {
             Ok((_, bytes)) => {
                 self.written = snapshot.reach[0].seq;
+                self.failed = false;
                 self.counters.snapshots.add(1);
                 self.counters.snapshot_seq.set(self.written.0);
                 self.counters.snapshot_bytes.set(bytes as u64);
@@ -358,6 +364,7 @@ impl Shadow {
                 let _ = snapshot::prune(&*self.storage, &self.dir);
             }
             Err(error) => {
+                self.failed = true;
                 self.counters.failed.add(1);
                 tracing::warn!("no snapshot could be written: {error}; the next one is tried");
             }

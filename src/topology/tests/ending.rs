@@ -1,6 +1,8 @@
 //! The end of a day while a thread stands still: nobody's last message is given up.
 
 use super::*;
+use crate::shadow::Shadow;
+use crate::store::{Faults, Tier};
 
 /// A venue whose day is over while the thread of `agent` stands still.
 fn over_without(agent: AgentName) -> World {
@@ -68,4 +70,31 @@ fn an_end_that_cannot_be_told_holds_the_day_up_for_a_minute() {
     let over = world.venue().status.day_over().expect("the day is over");
     assert!(served_at(&world, over.plus(60 * S - 1)));
     assert!(!served_at(&world, over.plus(60 * S)));
+}
+
+/// The last snapshot of the day does not wait for its time, but it does for a disk that takes none: the
+/// shadow does not try without end.
+#[test]
+fn a_full_disk_at_the_end_of_the_day_is_asked_by_time_only() {
+    let mut world =
+        World::started(config("trial_day_seconds = 3\nlinger_seconds = 1", "/memory/hot"));
+    world.rest_orders(10);
+    world.run_until(4 * S, |w| w.venue().status.day_over().is_some());
+    world.run(S + 50 * MS);
+    let shadow = Shadow::open(Arc::new(world.storage.process()), Path::new(DAY), 15 * S);
+    let (mut shadow, _) = shadow.unwrap();
+    world.storage.set_faults(Tier::Disk, Faults { limit_bytes: 0, ..Faults::default() });
+    let now = world.clock.now();
+    let cycles = |shadow: &mut Shadow, now| {
+        for _ in 0..100 {
+            shadow.duty_cycle(now);
+        }
+        shadow.counters().failed.get()
+    };
+    assert_eq!(cycles(&mut shadow, now), 1);
+    assert_eq!(cycles(&mut shadow, now.plus(15 * S - 1)), 1);
+    assert_eq!(cycles(&mut shadow, now.plus(15 * S)), 2);
+    world.storage.set_faults(Tier::Disk, Faults::default());
+    assert_eq!(cycles(&mut shadow, now.plus(30 * S)), 2);
+    assert!(shadow.is_done() && shadow.counters().snapshots.get() == 1);
 }
