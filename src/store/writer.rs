@@ -3,13 +3,15 @@
 //! Consumes payloads; produces published records and the written mark. Segments come prepared from
 //! another thread; when the next one is not there, the answer is `Full`, never a wait.
 
+use super::confirmed::ConfirmedFile;
 use super::pool::Pool;
 use super::publish::Receiver;
 use super::record::{HEADER_BYTES, Header, KIND_PAD, RECORD_BYTES_MAX, record_bytes};
-use super::segment::{Draft, SEGMENT_HEADER_BYTES, Segment};
+use super::segment::{Draft, SEGMENT_HEADER_BYTES, Segment, file_name, list};
 use super::{AppendError, Control, Log, LogIndex, Mark, Recovered, StoreError};
 use crate::planted::{self, Bug};
 use crate::types::{Nanos, Seq};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Where an appended record lies.
@@ -65,7 +67,7 @@ impl Writer {
                     }
                     None => &[],
                 };
-                Draft::begin(hot, options, index)?.finish(options, prefix)?
+                make_segment(log, hot, index, prefix)?
             }
         };
         assert_eq!(
@@ -74,7 +76,7 @@ impl Writer {
             "recovery ends where nothing is published"
         );
         let segment = pool.start(segment);
-        pool.add(Draft::begin(hot, options, index + 1)?.finish(options, &[])?);
+        pool.add(make_segment(log, hot, index + 1, &[])?);
 
         control.set_written(
             options.log,
@@ -200,6 +202,43 @@ impl Writer {
         let whole = (self.segment_bytes - SEGMENT_HEADER_BYTES) as u64;
         whole + (ahead - 1) * (whole - self.record_bytes_max as u64)
     }
+}
+
+/// Makes hot segment `index`; in a tier without room instead of archived ones, as the preparer does.
+fn make_segment(log: &Log, hot: &Path, index: u64, prefix: &[u8]) -> Result<Segment, StoreError> {
+    let options = log.options();
+    loop {
+        let made = Draft::begin(hot, options, index).and_then(|d| d.finish(options, prefix));
+        match made {
+            Err(error) if error.is_no_room() && make_room(log, hot)? => {}
+            made => return made,
+        }
+    }
+}
+
+/// Unlinks the oldest hot segment of this log, or else of the other, of which the archive says durably
+/// that it has all: then it also lies below the one that is written. False = there is none.
+fn make_room(log: &Log, hot: &Path) -> Result<bool, StoreError> {
+    let options = log.options();
+    let Some(dir) = &options.archive else { return Ok(false) };
+    let storage = &*options.storage;
+    let other = LogIndex::ALL[1 - options.log as usize];
+    for which in [options.log, other] {
+        let file = ConfirmedFile::open(storage, dir, which)?;
+        // The other log may not be recovered yet.
+        file.sync()?;
+        let Some(&oldest) = list(storage, hot, which)?.first() else { continue };
+        if (oldest + 1) * file.state().segment_bytes > file.state().position {
+            continue;
+        }
+        let path = hot.join(file_name(which, oldest));
+        storage.unlink(&path).map_err(|e| StoreError::io("unlink", &path, e))?;
+        if let Some(control) = log.control() {
+            control.count_unlinked(which);
+        }
+        return Ok(true);
+    }
+    Ok(false)
 }
 
 const _: () = assert!(RECORD_BYTES_MAX <= u32::MAX as usize);

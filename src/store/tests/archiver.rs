@@ -231,6 +231,41 @@ fn a_hot_tier_whose_mappings_find_no_room_works_with_what_it_has() {
     assert_eq!(check_read(&mut reader, 1), 3_000);
 }
 
+/// Somebody else has taken what was free, and what recovery gives back: a start makes room as the
+/// preparer does.
+#[test]
+fn a_start_on_a_hot_tier_full_of_archived_segments_makes_room() {
+    for mapping_reserves in [false, true] {
+        let (storage, spec) = simulated(3, 64 << 10);
+        let spec = DaySpec { hot_segments_max: 20, ..spec };
+        let mut store = Fixture::open(&spec).unwrap();
+        for seq in 1..=5_000 {
+            while store.append(seq).is_err() {
+                store.step();
+            }
+        }
+        store.commit();
+        store.step();
+        let before = segment::list(&*storage, store.day.hot_dir(), LOG).unwrap();
+        store.kill();
+        storage.crash();
+        let used = storage.used(Tier::Memory);
+        let limit_bytes = used - 4 * (64 << 10);
+        let full = Faults { limit_bytes, mapping_reserves, ..Faults::default() };
+        storage.set_faults(Tier::Memory, full);
+        let mut store = Fixture::open(&spec).unwrap();
+        let after = segment::list(&*storage, store.day.hot_dir(), LOG).unwrap();
+        assert!(after.len() > 2 && after[0] > before[0], "{before:?} {after:?}");
+        for seq in 5_001..=6_000 {
+            while store.append(seq).is_err() {
+                store.step();
+            }
+        }
+        store.commit();
+        assert_eq!(check_read(&mut store.day.log(LOG).reader().unwrap(), 1), 6_000);
+    }
+}
+
 /// Nothing is archived, and the hot tier's file system tells no size: the ladder goes by what is
 /// configured.
 #[test]
