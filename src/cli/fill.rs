@@ -52,7 +52,7 @@ pub fn run(a: Arguments) -> anyhow::Result<ExitCode> {
     while at < a.commands {
         let step = at + 2_000_000;
         at = if at < pause { step.min(pause) } else { step.min(a.commands) };
-        if !filler.fill_to(at) {
+        if !filler.fill_to(at)? {
             bail!("a thread ended");
         }
         tell(&filler);

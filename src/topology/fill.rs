@@ -5,7 +5,7 @@
 //! was killed. Accounts get more than they can spend and no limits: what is measured is a day on which
 //! orders rest and trade. Not for days that anybody needs.
 
-use super::day::open_day;
+use super::day::{commit_what_is_written, open_day};
 use super::recover;
 use super::{StartError, host};
 use crate::agent::{Agent, AgentPanic, Runner, RunnerOptions, join_all};
@@ -19,9 +19,10 @@ use crate::exchange::genesis::{Genesis, Limits, SymbolSpec};
 use crate::flow::{FlowCommand, FlowOp, SymbolFlow, Synthetic, SyntheticOptions};
 use crate::ring::{Producer, ring};
 use crate::sequencer::inbound::{Inbound, InboundOptions};
-use crate::store::{ArchiverOptions, Day, LogIndex, files};
+use crate::store::{ArchiverOptions, Day, LogIndex, Storage, files};
 use crate::types::*;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +49,16 @@ pub struct Filler {
 impl Filler {
     /// Opens the day, which must be new; every session logs in and the market opens.
     pub fn open(config: &Config, clock: SystemClock, seed: u64) -> Result<Filler, StartError> {
+        Filler::open_in(files(), &host::hot_tier(config), config, clock, seed)
+    }
+
+    fn open_in(
+        storage: Arc<dyn Storage>,
+        hot: &Path,
+        config: &Config,
+        clock: SystemClock,
+        seed: u64,
+    ) -> Result<Filler, StartError> {
         let mut config = config.clone();
         for account in &mut config.accounts {
             account.cash = Notional(PLENTY);
@@ -56,7 +67,7 @@ impl Filler {
                 (1..=config.symbols.len() as u16).map(|l| (Locate(l), PLENTY)).collect();
         }
         let now = clock.now();
-        let mut day = open_day(&config, files(), &host::hot_tier(&config), now)?;
+        let mut day = open_day(&config, storage, hot, now)?;
         let (genesis, _) = day.genesis(&config, now, seed)?;
         let (command_log, event_log) =
             (day.day.log(LogIndex::Command).clone(), day.day.log(LogIndex::Event).clone());
@@ -80,10 +91,7 @@ impl Filler {
         inbound
             .append_now(kind::GENESIS, &genesis.encode(), now)
             .map_err(StartError::FirstRecord)?;
-        while control.committed(LogIndex::Command).seq == Seq(0) {
-            archiver.duty_cycle(clock.now());
-            inbound.duty_cycle(clock.now());
-        }
+        commit_what_is_written(day.policy, &control, &mut archiver, &clock)?;
         let status = EngineStatus::new();
         let sessions = genesis.sessions.len();
         let outbound = recover::outbound(None, writer, existing, control, (1, sessions));
@@ -136,8 +144,8 @@ impl Filler {
     }
 
     /// Goes on until the command log has `commands` commands and all are applied; false when a thread
-    /// ended.
-    pub fn fill_to(&mut self, commands: u64) -> bool {
+    /// ended. An error when the archive cannot be written and nothing goes on without it.
+    pub fn fill_to(&mut self, commands: u64) -> Result<bool, StartError> {
         let mut pushed = self.inbound.next_seq().0 - 1;
         while self.status.applied().0 < commands {
             while pushed < commands && self.ring.free() > 0 {
@@ -149,13 +157,17 @@ impl Filler {
             }
             if self.turn() == 0 {
                 if self.runners.iter().any(|runner| runner.is_finished()) {
-                    return false;
+                    return Ok(false);
+                }
+                let control = self.day.control();
+                if let Some(code) = control.archive_failed().or(control.archive_waits()) {
+                    return Err(StartError::Archive(io::Error::from_raw_os_error(code)));
                 }
                 // Both logs wait for the archiver's disk.
                 std::thread::yield_now();
             }
         }
-        true
+        Ok(true)
     }
 
     /// Ends the threads. The day is left as it is: not sealed, like one that was killed.
@@ -309,5 +321,52 @@ fn flow_of(spec: &SymbolSpec) -> SymbolFlow {
         highest: cut(start.saturating_add(start / 5).min(max)),
         lot: Quantity(spec.lot),
         weight: 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Faults, MemoryStorage, Tier};
+
+    fn config(durability: &str) -> Config {
+        let text = format!(
+            "[venue]\nname = \"FILL\"\ndata = \"/disk/data\"\nhot = \"/memory/hot\"\ntest_keys = true\n\
+             durability = \"{durability}\"\n\
+             [capacity]\norders_max = 1000\nprice_pages_max = 16\nsegment_mib = 1\nhot_segments_max = 3\n\
+             [gateway]\nlisten = \"10.0.0.1:9001\"\n\
+             [feed]\ninterface = \"10.0.0.1\"\na = \"239.192.0.1:9101\"\nb = \"239.192.0.2:9102\"\n\
+             repair = \"10.0.0.1:9103\"\n[[symbol]]\nname = \"ALPH\"\n\
+             [[firm]]\nname = \"ALFA\"\n[[account]]\nname = \"A001\"\nfirm = \"ALFA\"\n\
+             [[session]]\nuser = \"ALFA01\"\nfirm = \"ALFA\"\naccount = \"A001\"\n\
+             allow = [\"10.0.0.0/8\"]\nkey = \"{}\"\n",
+            "01".repeat(32)
+        );
+        Config::parse(Path::new("/disk/rialto.toml"), &text).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn an_archive_that_cannot_be_written_ends_it() {
+        for durability in ["disk", "memory"] {
+            let storage = Arc::new(MemoryStorage::new(1, Path::new("/memory")));
+            // Room for small files only.
+            let full = Faults { limit_bytes: 500 << 10, ..Faults::default() };
+            storage.set_faults(Tier::Disk, full);
+            let clock = SystemClock::new();
+            let hot = Path::new("/memory/hot");
+            let opened = Filler::open_in(storage, hot, &config(durability), clock, 1);
+            let error = match opened {
+                Err(error) => error,
+                Ok(mut filler) => {
+                    assert_eq!(durability, "memory", "no first record");
+                    let error = filler.fill_to(u64::MAX).expect_err("the log fills up");
+                    filler.end().unwrap();
+                    error
+                }
+            };
+            let full = matches!(&error, StartError::Archive(e)
+                if e.raw_os_error() == Some(libc::ENOSPC));
+            assert!(full, "{durability}: {error}");
+        }
     }
 }
