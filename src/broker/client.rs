@@ -70,7 +70,8 @@ pub(super) struct Binding {
     pub client_nonce: Nonce,
     pub dead_ns: u64,
     pub last_heard: Nanos,
-    pub last_sent: Nanos,
+    /// Time of the last datagram that carried the token: what the exchange takes for a sign of life.
+    pub last_sign: Nanos,
     /// When silence next moves traffic to another gateway address.
     pub quiet_step: u64,
     /// A refusal that anybody could have sent: believed unless something is heard before this.

@@ -133,7 +133,7 @@ impl Core {
             client_nonce: accepted.client_nonce,
             dead_ns: Core::dead_ns(accepted.dead_time_ms),
             last_heard: now,
-            last_sent: now,
+            last_sign: now,
             quiet_step: 2,
             doubt: None,
             probed: false,

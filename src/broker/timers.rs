@@ -18,7 +18,7 @@ const PATIENT_AFTER: u32 = 2 * REPEATS_PER_GATEWAY;
 const ROUND_NS: u64 = 100_000_000;
 /// Longest wait between rounds.
 const ROUND_NS_MAX: u64 = 1_000_000_000;
-/// Longest pause between own datagrams (SESSION 17).
+/// Longest pause between datagrams that the exchange takes for signs of life (SESSION 17).
 const HEARTBEAT_NS_MAX: u64 = 1_000_000_000;
 /// An unanswered logoff is repeated after this.
 const LOGOFF_NS: u64 = 20_000_000;
@@ -122,7 +122,7 @@ impl Core {
             self.drive_logoff(now, port);
         }
         let Phase::Bound(binding) = &self.phase else { return };
-        if now.since(binding.last_sent) >= (dead_ns / 5).min(HEARTBEAT_NS_MAX) {
+        if now.since(binding.last_sign) >= (dead_ns / 5).min(HEARTBEAT_NS_MAX) {
             self.send_head(self.window.cursor(), HEARTBEAT, now, port);
         }
     }
@@ -138,7 +138,7 @@ impl Core {
         if !binding.probed {
             binding.probed = true;
             let last = self.reports.next().saturating_sub(1).max(1);
-            self.send_request(last, 1, now, port);
+            self.send_request(last, 1, port);
         }
         None
     }
@@ -159,34 +159,31 @@ impl Core {
             if self.reports.tries() > 1 && self.reports.tries() % REPEATS_PER_GATEWAY == 1 {
                 self.next_gateway();
             }
-            self.send_request(first, count, now, port);
+            self.send_request(first, count, port);
         }
     }
 
-    fn send_request(&mut self, first: u64, count: u16, now: Nanos, port: &mut impl Port) {
+    /// A request shows the downstream name, not the token: the exchange takes it for no sign of life, so
+    /// heartbeats go on beside it.
+    fn send_request(&mut self, first: u64, count: u16, port: &mut impl Port) {
         self.counters.replay_requests += 1;
         let Phase::Bound(binding) = &self.phase else { return };
         let header = Header { session: binding.name, sequence: first, count };
-        self.send_sealed(now, port, |out| header.write(out));
+        self.send_sealed(port, |out| header.write(out));
     }
 
     /// Heartbeat or logoff.
     fn send_head(&mut self, sequence: u64, count: u16, now: Nanos, port: &mut impl Port) {
-        let Phase::Bound(binding) = &self.phase else { return };
+        let Phase::Bound(binding) = &mut self.phase else { return };
+        binding.last_sign = now;
         let header = Header { session: binding.token, sequence, count };
-        self.send_sealed(now, port, |out| header.write(out));
+        self.send_sealed(port, |out| header.write(out));
     }
 
     /// Sends one datagram of the binding, with its MAC if one was agreed.
-    fn send_sealed(
-        &mut self,
-        now: Nanos,
-        port: &mut impl Port,
-        fill: impl FnOnce(&mut [u8]) -> usize,
-    ) {
+    fn send_sealed(&mut self, port: &mut impl Port, fill: impl FnOnce(&mut [u8]) -> usize) {
         let gateway = self.config.gateways[self.gateway];
-        let Phase::Bound(binding) = &mut self.phase else { return };
-        binding.last_sent = now;
+        let Phase::Bound(binding) = &self.phase else { return };
         self.counters.sent += 1;
         port.send(gateway, |out| {
             let len = fill(out);
@@ -292,7 +289,7 @@ impl Core {
             if len == 0 { 0 } else { seal(binding, out, len) }
         });
         if end > first {
-            binding.last_sent = now;
+            binding.last_sign = now;
             self.counters.sent += 1;
             for sequence in first..end {
                 self.window.transmitted(sequence, repeat, now);

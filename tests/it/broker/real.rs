@@ -298,6 +298,40 @@ fn answer(body: &EventBody) -> Option<Urn> {
     }
 }
 
+#[test]
+fn a_rebuild_longer_than_the_dead_time_keeps_the_session() {
+    let mut venue = Venue::with(Options {
+        rate: rialto::gateway::Rate { per_second: 1_000_000, burst: 100_000 },
+        reports_kept: 512, // nearly all of the day comes from the archive
+        replay_rate: 1_000_000,
+        segment_bytes: 64 << 20,
+        ..Options::default()
+    });
+    let mut firms = vec![Firm::new(&venue, 0, |_| {})];
+    run_until(&mut venue, &mut firms, all_caught_up);
+    firms[0].broker.enter(&limit(Side::Buy, 10, 500_000)).unwrap();
+    run(&mut venue, &mut firms, MS);
+    let symbol = Symbol::new("AAPL").unwrap();
+    for _ in 0..200 {
+        for _ in 0..250 {
+            let order = NewOrder::immediate(Side::Buy, symbol, Quantity(1), Price(490_000));
+            firms[0].broker.enter(&order).unwrap();
+        }
+        run(&mut venue, &mut firms, 2 * MS);
+    }
+    firms.clear();
+    firms.push(Firm::new(&venue, 0, |c| {
+        c.cancel_on_disconnect = true;
+        c.dead_time_ms = 1_000;
+    }));
+    let start = venue.now();
+    run_until(&mut venue, &mut firms, all_caught_up);
+    let took = venue.now().since(start) / MS;
+    assert!(took > 2_000, "{took} ms: no rebuild long enough to show it");
+    assert_eq!(firms[0].own.live().len(), 1, "nobody disconnected: the order stays");
+    assert_eq!(firms[0].broker.counters().logins, 1);
+}
+
 fn same(body: &EventBody, report: &Outbound) -> bool {
     match (body, report) {
         (EventBody::SessionMark(a), Outbound::SystemEvent(b)) => a.code == b.code,

@@ -78,6 +78,7 @@ fn genesis(sessions: usize) -> Genesis {
 fn options() -> Options {
     let at = |ms: u64| START.plus(ms * MS);
     Options {
+        replay_rate: 10_000_000,
         rate: Rate { per_second: 5_000_000, burst: 500_000 },
         sessions: SESSIONS,
         command_slots: 1_024,

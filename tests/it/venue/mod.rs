@@ -46,6 +46,8 @@ pub struct Options {
     pub sessions: usize,
     pub command_slots: usize,
     pub reports_kept: usize,
+    /// Bytes per second of one session's replay.
+    pub replay_rate: u64,
     pub schedule: Schedule,
     pub segment_bytes: u64,
     pub hot_segments_max: usize,
@@ -66,6 +68,7 @@ impl Default for Options {
             sessions: 4,
             command_slots: 4_096,
             reports_kept: 4_096,
+            replay_rate: 10_000_000,
             schedule: Schedule::OpenAtOnce,
             segment_bytes: 4 << 20,
             hot_segments_max: 8,
@@ -254,6 +257,7 @@ impl Venue {
 
         let mut config = GatewayConfig::new(GATEWAY, GATEWAY_KEY, MIDNIGHT);
         config.reports_kept = options.reports_kept;
+        config.replay_bytes_per_second = options.replay_rate;
         config.sessions = (0..options.sessions)
             .map(|i| SessionConfig {
                 user: user(i),
