@@ -263,8 +263,8 @@ impl<P: Port> Broker<P> {
         self.state() == State::Bound
     }
 
-    /// True when every report known to exist was delivered: after a start with `Rebuild`, own
-    /// orders are whole.
+    /// True when every report known to exist was delivered, at least all of before the login: after a
+    /// start with `Rebuild`, own orders are whole.
     pub fn is_caught_up(&self) -> bool {
         matches!(self.core.phase, Phase::Bound(_)) && self.core.reports.missing() == 0
     }

@@ -148,7 +148,7 @@ impl Core {
             self.gateway = index;
         }
         self.join_session(accepted, now, on_event);
-        self.reports.announce(accepted.next_report);
+        self.reports.confirm(accepted.next_report);
         self.add_horizon(accepted.applied, accepted.next_report);
         // What is left is repeated with care: nothing of it may fall behind a later number.
         self.recover_until = self.window.next();
@@ -292,7 +292,7 @@ impl Core {
             return;
         }
         binding.heard(now);
-        self.reports.announce(applied.next_report);
+        self.reports.learn(applied.next_report, binding.keys.is_some());
         self.add_horizon(applied.applied.min(self.window.next() - 1), applied.next_report);
         self.settle(applied.applied, now);
     }
@@ -317,14 +317,15 @@ impl Core {
             return;
         };
         let Phase::Bound(binding) = &mut self.phase else { return };
+        let sealed = binding.keys.is_some();
         match packet {
             Packet::Request => {
                 self.counters.malformed += 1;
                 return;
             }
-            Packet::Heartbeat => self.reports.announce(header.sequence),
+            Packet::Heartbeat => self.reports.learn(header.sequence, sealed),
             Packet::EndOfSession => {
-                self.reports.announce(header.sequence);
+                self.reports.learn(header.sequence, sealed);
                 if matches!(binding.logoff, Logoff::Sent(_)) {
                     self.phase = Phase::Stopped;
                     on_event(BrokerEvent::LoggedOff);
@@ -337,6 +338,9 @@ impl Core {
                 for block in blocks {
                     self.on_report(number, block, now, on_event);
                     number = number.saturating_add(1);
+                }
+                if sealed {
+                    self.reports.confirm(number);
                 }
             }
         }

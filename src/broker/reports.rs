@@ -1,8 +1,8 @@
 //! Reports in order, exactly once: what to deliver now, what to keep, what to ask for again.
 //!
-//! Consumes numbered blocks in any order and evidence of the exchange's next number (heartbeats,
-//! K, A); produces blocks in order and replay requests. Must not know what a report says, nor
-//! sockets.
+//! Consumes numbered blocks in any order and evidence of the exchange's next number: firm (A, and
+//! whatever came under a MAC), or merely said (heartbeats, K and reports that anybody could have sent).
+//! Produces blocks in order and replay requests. Must not know what a report says, nor sockets.
 
 use crate::types::*;
 
@@ -16,9 +16,13 @@ const REQUEST_COUNT_MAX: u64 = 1_024;
 const RETRY_NS: u64 = 5_000_000;
 /// Longest wait between requests for the same report.
 const RETRY_NS_MAX: u64 = 160_000_000;
-/// Requests without progress after which the evidence itself is doubted and dropped: a real tail
+/// Requests without progress after which what was merely said is doubted and dropped: a real tail
 /// is announced again by the next heartbeat, within a second.
 const TRIES_MAX: u32 = 12;
+/// What was said counts for one to two of these and is then dropped, unless nothing was said since: the
+/// exchange never says less than before. Twice the longest pause between its heartbeats, so that each
+/// holds one, and far longer than datagrams overtake each other.
+const SAID_NS: u64 = 2_000_000_000;
 
 /// What to do with a numbered block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,8 +46,16 @@ struct Early {
 #[derive(Debug)]
 pub(super) struct Reports {
     next: u64,
-    /// The exchange's next number as far as anybody said.
-    known: u64,
+    /// The exchange's next number as far as it is certain, never below `next`: never doubted.
+    firm: u64,
+    /// Highest next number that anybody said in this span of [`SAID_NS`], 0 = none.
+    said: u64,
+    /// The same of the span before.
+    said_before: u64,
+    /// Begin of this span.
+    said_from: Nanos,
+    /// The exchange's next number was said in this span, other than by a report, which may be old.
+    heard: bool,
     early: Box<[Early]>,
     early_count: usize,
     /// End (exclusive) of the range last asked for.
@@ -60,7 +72,11 @@ impl Reports {
         let empty = Early { number: 0, len: 0, bytes: [0; EARLY_BYTES_MAX] };
         Reports {
             next: 1,
-            known: 1,
+            firm: 1,
+            said: 0,
+            said_before: 0,
+            said_from: Nanos(0),
+            heard: false,
             early: vec![empty; EARLY_SLOTS].into_boxed_slice(),
             early_count: 0,
             asked: 0,
@@ -77,27 +93,61 @@ impl Reports {
 
     /// Reports known to exist and not delivered.
     pub fn missing(&self) -> u64 {
-        self.known - self.next
+        self.known() - self.next
+    }
+
+    /// The exchange's next number as far as it is believed.
+    fn known(&self) -> u64 {
+        self.firm.max(self.said).max(self.said_before)
     }
 
     /// Starts anew at `next`; everything kept is forgotten.
     pub fn restart(&mut self, next: u64) {
         self.next = next.max(1);
-        self.known = self.next;
         self.early.iter_mut().for_each(|slot| slot.number = 0);
         self.early_count = 0;
         self.rebind();
     }
 
-    /// A new binding: an earlier request is void.
+    /// A new binding: an earlier request is void, and its A says what the exchange's next number is.
     pub fn rebind(&mut self) {
+        self.firm = self.next;
+        self.forget_said();
         self.asked = 0;
         self.tries = 0;
     }
 
-    /// Somebody trustworthy says that the exchange's next report number is `next`.
+    /// The exchange's next report number is `next`: signed, or under a MAC.
+    pub fn confirm(&mut self, next: u64) {
+        self.firm = self.firm.max(next);
+    }
+
+    /// Somebody says that the exchange's next report number is `next`.
     pub fn announce(&mut self, next: u64) {
-        self.known = self.known.max(next);
+        self.said = self.said.max(next);
+        self.heard = true;
+    }
+
+    /// One or the other, as it came.
+    pub fn learn(&mut self, next: u64, sealed: bool) {
+        match sealed {
+            true => self.confirm(next),
+            false => self.announce(next),
+        }
+    }
+
+    fn forget_said(&mut self) {
+        (self.said, self.said_before) = (0, 0);
+    }
+
+    /// Drops what was said long ago and not since. A session that is never idle makes progress all the
+    /// time, so that tries without any do not show that a number was forged.
+    fn age_said(&mut self, now: Nanos) {
+        if self.heard && now.since(self.said_from) >= SAID_NS {
+            self.said_before = std::mem::take(&mut self.said);
+            self.said_from = now;
+            self.heard = false;
+        }
     }
 
     fn slot(&mut self, number: u64) -> &mut Early {
@@ -106,7 +156,7 @@ impl Reports {
 
     /// Decides about block `number`; keeps an early one when there is room. O(1).
     pub fn place(&mut self, number: u64, block: &[u8]) -> Place {
-        self.announce(number.saturating_add(1));
+        self.said = self.said.max(number.saturating_add(1));
         if number < self.next {
             return Place::Old;
         }
@@ -137,7 +187,7 @@ impl Reports {
             }
         }
         self.next += 1;
-        self.known = self.known.max(self.next);
+        self.firm = self.firm.max(self.next);
         self.moved = true;
         self.tries = 0;
     }
@@ -160,7 +210,8 @@ impl Reports {
     /// The request to send now, if one is due: first number and count. Asks at once for a new gap
     /// and for the next part of a long one, repeats with growing waits otherwise.
     pub fn request(&mut self, now: Nanos) -> Option<(u64, u16)> {
-        if self.next >= self.known {
+        self.age_said(now);
+        if self.next >= self.known() {
             return None;
         }
         let open = self.next < self.asked;
@@ -172,13 +223,14 @@ impl Reports {
         if open && now.since(self.asked_at) < wait {
             return None;
         }
-        if self.tries >= TRIES_MAX {
-            self.known = self.highest_kept().unwrap_or(self.next);
+        if self.tries >= TRIES_MAX && self.firm < self.known() {
+            self.forget_said();
+            self.said = self.highest_kept().unwrap_or(0);
             self.tries = 0;
             self.asked = 0;
             return None;
         }
-        let count = (self.first_kept().unwrap_or(self.known) - self.next).min(REQUEST_COUNT_MAX);
+        let count = (self.first_kept().unwrap_or(self.known()) - self.next).min(REQUEST_COUNT_MAX);
         self.asked = self.next + count;
         self.asked_at = now;
         self.tries += 1;
@@ -281,6 +333,63 @@ mod tests {
         }
         assert!(now < 5_000_000_000);
         assert_eq!(offer(&mut reports, 1), [1]);
+    }
+
+    #[test]
+    fn what_is_firm_is_asked_for_until_it_is_here() {
+        let mut reports = Reports::new();
+        reports.confirm(4);
+        reports.announce(9);
+        for ms in 0..10_000 {
+            reports.request(Nanos(ms * 1_000_000));
+            assert!(reports.missing() >= 3);
+        }
+        assert_eq!(reports.missing(), 3, "the rest was only said, once");
+        for number in 1..=3 {
+            offer(&mut reports, number);
+        }
+        assert_eq!(reports.missing(), 0);
+    }
+
+    #[test]
+    fn a_forged_number_is_forgotten_while_reports_and_heartbeats_go_on() {
+        let mut reports = Reports::new();
+        reports.announce(u64::MAX);
+        let mut number = 0;
+        for ms in 0..5_000u64 {
+            reports.request(Nanos(ms * 1_000_000));
+            if ms % 3 == 0 {
+                number += 1;
+                offer(&mut reports, number);
+            }
+            if ms % 1_000 == 500 {
+                reports.announce(number + 1);
+            }
+        }
+        assert_eq!(reports.missing(), 0);
+    }
+
+    #[test]
+    fn a_real_tail_is_not_forgotten_however_long_it_takes() {
+        let mut reports = Reports::new();
+        reports.announce(1_000);
+        for ms in 0..20_000u64 {
+            reports.request(Nanos(ms * 1_000_000));
+            if ms % 100 == 0 {
+                offer(&mut reports, 1 + ms / 100); // slowly, and nothing else is heard
+            }
+            assert!(reports.missing() > 700);
+        }
+        for ms in 20_000..60_000u64 {
+            reports.request(Nanos(ms * 1_000_000));
+            if ms % 100 == 0 {
+                offer(&mut reports, 1 + ms / 100);
+            }
+            if ms % 1_000 == 0 {
+                reports.announce(1_000);
+            }
+            assert!(reports.missing() >= 399);
+        }
     }
 
     #[test]

@@ -704,6 +704,36 @@ fn forged_marks_do_not_settle_or_stall() {
     assert!(bench.broker.is_caught_up(), "the number nobody can deliver is forgotten");
 }
 
+#[test]
+fn a_forged_mark_is_forgotten_also_while_reports_come() {
+    let mut bench = Bench::bound(config());
+    let name = bench.fake.name;
+    let mut out = [0; 20];
+    Header { session: name, sequence: u64::MAX, count: 0 }.write(&mut out);
+    bench.inject(GATEWAYS[0], &out);
+    for _ in 0..60 {
+        bench.enter();
+        bench.run(500);
+    }
+    assert!(bench.broker.is_caught_up());
+}
+
+#[test]
+fn not_caught_up_while_most_of_the_day_is_missing() {
+    let mut bench = Bench::new(config());
+    for urn in 1..=3_000 {
+        bench.fake.report(accepted_report(urn));
+    }
+    bench.fake.answers_replay = false;
+    bench.fake.heartbeats = false; // the exchange is being restarted, say: 1.4 s of nothing
+    bench.run_until(100, |b| b.broker.is_bound());
+    for _ in 0..14_000 {
+        bench.advance(MS / 10);
+        let delivered = bench.delivered().len();
+        assert!(!bench.broker.is_caught_up(), "{delivered} of 3,001 reports are here");
+    }
+}
+
 /// Whatever the network loses: reports come in order exactly once, each message is concluded
 /// exactly once and truthfully, and nothing is applied twice or late.
 #[test]
