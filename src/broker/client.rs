@@ -79,7 +79,7 @@ pub(super) struct Binding {
     /// The probe that answers the doubt has been sent.
     pub probed: bool,
     pub logoff: Logoff,
-    /// End of session was seen at this time.
+    /// End of session was seen: then, or when the last report came since.
     pub ended: Option<Nanos>,
 }
 

@@ -325,7 +325,7 @@ impl Core {
             }
             Packet::Heartbeat => self.reports.learn(header.sequence, sealed),
             Packet::EndOfSession => {
-                self.reports.learn(header.sequence, sealed);
+                self.reports.confirm(header.sequence);
                 if matches!(binding.logoff, Logoff::Sent(_)) {
                     self.phase = Phase::Stopped;
                     on_event(BrokerEvent::LoggedOff);
@@ -378,6 +378,9 @@ impl Core {
         on_event: &mut impl FnMut(BrokerEvent),
     ) {
         self.reports.advance();
+        if let Phase::Bound(Binding { ended: Some(since), .. }) = &mut self.phase {
+            *since = now;
+        }
         let Ok(report) = Outbound::decode(block) else {
             let letter = block.first().copied().unwrap_or(0);
             on_event(BrokerEvent::UnknownReport { number, letter });

@@ -99,11 +99,13 @@ impl Core {
         let Phase::Bound(binding) = &self.phase else { return };
         let (dead_ns, ended) = (binding.dead_ns, binding.ended);
         let quiet = now.since(binding.last_heard);
-        if let Some(at) = ended
-            && (self.reports.missing() == 0 || now.since(at) > dead_ns)
+        if let Some(since) = ended
+            && (self.reports.missing() == 0 || now.since(since) > dead_ns)
         {
             self.phase = Phase::Stopped;
-            if self.reports.missing() == 0 {
+            // What K settled and no report concluded shows, too, that reports are missing: then nothing
+            // can be said of any message.
+            if self.reports.missing() == 0 && self.window.all_concluded() {
                 self.withdraw(now, on_event);
             } else {
                 self.give_up_all(now, on_event);

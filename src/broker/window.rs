@@ -114,6 +114,11 @@ impl Window {
         (self.next - self.settled) as usize
     }
 
+    /// True when nothing is known to be applied whose reports are not all here.
+    pub fn all_concluded(&self) -> bool {
+        self.base == self.settled
+    }
+
     /// Slot of a number in `base..next`.
     pub fn slot(&self, sequence: u64) -> Option<&Slot> {
         (self.base..self.next).contains(&sequence).then(|| &self.slots[self.index(sequence)])

@@ -611,6 +611,47 @@ fn end_of_day_comes_after_its_last_report() {
 }
 
 #[test]
+fn the_last_reports_of_a_day_are_asked_for_until_the_dead_time_brings_none() {
+    let mut bench = Bench::bound(config());
+    bench.fake.sends_reports = false;
+    bench.fake.answers_replay = false;
+    bench.enter();
+    bench.run(1); // applied, and K says so; its report is lost
+    bench.fake.executed(Urn(1), 100, 1);
+    bench.fake.report(Outbound::SystemEvent(rialto::wire::ouch::SystemEvent {
+        timestamp: 5,
+        code: b'E',
+    }));
+    bench.step();
+    let now = bench.now;
+    bench.fake.send_applied(now);
+    bench.fake.send_end_of_day(now);
+    bench.run(2_000);
+    bench.fake.answers_replay = true;
+    bench.run(1_000);
+    assert_eq!(bench.delivered(), [2, 3, 4]);
+    assert_eq!(bench.settled(), [(1, SettledBy::Report)]);
+    assert_eq!(bench.events.last(), Some(&BrokerEvent::EndOfDay));
+}
+
+#[test]
+fn a_day_that_ends_without_its_reports_concludes_every_message_as_unknown() {
+    let mut bench = Bench::bound(config());
+    bench.fake.sends_reports = false;
+    bench.fake.answers_replay = false;
+    bench.enter();
+    bench.run(1); // applied, and K says so
+    bench.fake.loses_inbound = true;
+    bench.enter();
+    bench.run(1);
+    let now = bench.now;
+    bench.fake.send_end_of_day(now);
+    bench.run(8_000);
+    assert_eq!(bench.settled(), [(1, SettledBy::Unknown), (2, SettledBy::Unknown)]);
+    assert_eq!(bench.events.last(), Some(&BrokerEvent::EndOfDay));
+}
+
+#[test]
 fn packet_mac_covers_both_directions() {
     let mut bench = Bench::bound(BrokerConfig { packet_mac: true, ..config() });
     let urn = bench.enter().urn;
