@@ -89,7 +89,7 @@ fn main() {
     let mut started: Option<Nanos> = None;
     let mut next_piece = Nanos(0);
     let mut pending: Option<Sent> = None;
-    let mut rejected = false;
+    let (mut rejected, mut lost) = (false, false);
     let mut arrival = (None, None);
     loop {
         let now = clock.now();
@@ -109,7 +109,14 @@ fn main() {
                     if pending.is_some_and(|sent| sent.sequence == settled.sequence)
                         && settled.by != SettledBy::Report =>
                 {
-                    pending = None; // lost on its way: nothing of it was done
+                    // Nothing of it was done. Or that is unknown: then its reports, if there are any, come
+                    // before this is caught up, and no other piece goes out until then.
+                    pending = None;
+                }
+                // Reports of before cannot be had any more: how much of the order is done is not known.
+                BrokerEvent::SessionChanged { .. } if started.is_some() => {
+                    say!("the session is another one: look up what is done before you go on");
+                    lost = true;
                 }
                 BrokerEvent::LoggedOff => exit(0),
                 _ => {}
@@ -128,7 +135,7 @@ fn main() {
         {
             pending = None;
         }
-        if rejected && pending.is_none() {
+        if lost || rejected && pending.is_none() {
             report(&own, &parent, &market, arrival);
             broker.logoff();
             continue;

@@ -129,6 +129,10 @@ pub(super) struct Core {
     pub pending_nonce: Option<Nonce>,
     /// Name of the last binding.
     pub name: Option<SessionName>,
+    /// Its login generation, 0 = none.
+    pub generation: u32,
+    /// Logins signed since its A: as many generations may be our own.
+    pub signed_logins: u32,
     pub window: Window,
     pub reports: Reports,
     /// Next reference; above `u32::MAX` = used up.
@@ -168,6 +172,8 @@ impl<P: Port> Broker<P> {
             last_login_time: Nanos(0),
             pending_nonce: None,
             name: None,
+            generation: 0,
+            signed_logins: 0,
             window: Window::new(config.window),
             reports: Reports::new(),
             next_urn: 1,
@@ -433,7 +439,12 @@ impl Core {
 
     /// Gives every message up: what became of it only the reports that follow tell.
     pub fn give_up_all(&mut self, now: Nanos, on_event: &mut impl FnMut(BrokerEvent)) {
-        while let Some((sequence, slot)) = self.window.conclude_next(u64::MAX) {
+        self.give_up(u64::MAX, now, on_event);
+    }
+
+    /// The same for messages through `through` only.
+    pub fn give_up(&mut self, through: u64, now: Nanos, on_event: &mut impl FnMut(BrokerEvent)) {
+        while let Some((sequence, slot)) = self.window.conclude_next(through) {
             let by = SettledBy::Unknown;
             on_event(BrokerEvent::Settled(settled(sequence, &slot, by, now)));
         }

@@ -24,7 +24,7 @@ pub enum BrokerEvent {
         retry_at: Nanos,
     },
     /// The binding is gone. Unsettled messages are kept and sent after the next login, unless the
-    /// exchange had applied them.
+    /// exchange had applied them, or somebody else logged in between: then they are `Unknown`.
     Disconnected(Gone),
     /// The exchange goes on under another downstream name (a new day, or its memory was lost):
     /// own orders must be rebuilt from the reports that follow, numbered from 1 again, and
@@ -148,7 +148,10 @@ pub enum SettledBy {
     /// (`keep_unsettled = false`): it was not applied. Or the day ended before it, and every report
     /// of that day is here: it was not applied, or had no effect.
     Withdrawn,
-    /// The exchange goes on under another name (`SessionChanged`), another process used the number,
-    /// or the day ended and its last reports could not be had: only reports tell.
+    /// The exchange goes on under another name (`SessionChanged`); or there was another login between
+    /// the last one and this, another process's or one whose answer was lost, so that the number may
+    /// stand for another process's message; or the day ended and its last reports could not be had. It may
+    /// have been applied: only reports tell, and under the same name they have told once
+    /// `Broker::is_caught_up` after the login. Do not send it again before.
     Unknown,
 }

@@ -188,6 +188,12 @@ impl Core {
         let lost = first && resume > accepted.next_report;
         let changed = old.filter(|old| *old != new || lost);
         self.name = Some(new);
+        // The exchange numbers the logins it applies without a gap. Up to as many as were signed may be
+        // our own, though their A was lost.
+        let logins = accepted.generation.saturating_sub(self.generation);
+        let signed = std::mem::take(&mut self.signed_logins);
+        let (sure, maybe) = (logins == 1, (2..=signed).contains(&logins));
+        self.generation = accepted.generation;
         let next_urn = match accepted.next_urn {
             0 => u32::MAX as u64 + 1,
             next => next as u64,
@@ -205,12 +211,20 @@ impl Core {
         } else {
             self.reports.rebind();
         }
-        if accepted.applied >= self.window.next() {
-            // Another process of this user was here and used numbers of ours.
+        let used = accepted.applied >= self.window.settled();
+        let above_is_ours = self.window.brings_from(accepted.applied, next_urn);
+        if accepted.applied < self.window.next() && (sure || maybe && above_is_ours) {
+            // Nothing is sent under a token whose A was lost, so that what is above `applied` was never
+            // applied. But what `applied` is news of may be another process's under our numbers.
+            if maybe && used {
+                self.give_up(accepted.applied, now, on_event);
+            }
+            self.window.rebind(accepted.applied);
+        } else {
+            // Another process of this user was here. It may have put messages of its own under our
+            // numbers and URNs: neither `applied` nor a report by name says anything of ours.
             self.give_up_all(now, on_event);
             self.window.restart(accepted.applied);
-        } else {
-            self.window.rebind(accepted.applied);
         }
         if !self.config.keep_unsettled {
             self.withdraw(now, on_event);

@@ -56,7 +56,12 @@ impl Core {
     fn drive_login(&mut self, now: Nanos, port: &mut impl Port) {
         let gateway = self.config.gateways[self.gateway];
         let Phase::Login(attempt) = &mut self.phase else { return };
-        match attempt.step(now, &self.config.key, gateway, &mut self.last_login_time) {
+        let signed_at = self.last_login_time;
+        let step = attempt.step(now, &self.config.key, gateway, &mut self.last_login_time);
+        if self.last_login_time != signed_at {
+            self.signed_logins = self.signed_logins.saturating_add(1);
+        }
+        match step {
             Step::Wait => {}
             Step::Send => {
                 let block = *attempt.block();

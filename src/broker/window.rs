@@ -179,6 +179,13 @@ impl Window {
         (self.base..self.next).find(|&sequence| self.slots[self.index(sequence)].urn == urn)
     }
 
+    /// True when every URN that a message above `applied` brings is still free, `next_urn` being the next.
+    pub fn brings_from(&self, applied: u64, next_urn: u64) -> bool {
+        let above = applied.saturating_add(1).max(self.base)..self.next;
+        let mut urns = above.map(|sequence| self.slots[self.index(sequence)].urn);
+        urns.all(|urn| urn == Urn(0) || urn.0 as u64 >= next_urn)
+    }
+
     /// Marks numbers of `from..from + count` that are in the ring as not applied.
     pub fn mark_not_applied(&mut self, from: u64, count: u32) {
         let end = from.saturating_add(count as u64).min(self.next);

@@ -435,7 +435,11 @@ impl Session {
                 say!("nothing changed: order {} was not open any more", urn.0);
                 Ok(REFUSED.into())
             }
-            _ => {
+            Some(SettledBy::Unknown) => bail!(
+                "what became of the message is not known, it may have been applied; look it up \
+                 before you send it again: `rialto order list` tells"
+            ),
+            Some(SettledBy::NotApplied | SettledBy::Withdrawn) | None => {
                 say!("not applied: the message was lost on its way; send it again");
                 Ok(REFUSED.into())
             }

@@ -544,6 +544,37 @@ fn numbers_used_by_another_process_are_not_sent_again() {
 }
 
 #[test]
+fn an_own_login_whose_answer_was_lost_leaves_what_is_above_the_applied_mark() {
+    let mut bench = Bench::bound(config());
+    bench.fake.sends_reports = false;
+    bench.fake.sends_applied = false;
+    bench.fake.answers_replay = false;
+    bench.enter();
+    bench.step(); // applied, and nobody says so
+    bench.fake.loses_inbound = true;
+    bench.enter();
+    bench.run(1);
+    bench.fake.loses_inbound = false;
+    let nonce = bench.fake.client_nonce();
+    bench.fake.kill();
+    bench.fake.refuse(0, address(CLIENT), RefusedCode::NoSession, nonce);
+    bench.step(); // the signed L is on its way
+    bench.network.set_loss(1_000_000);
+    let now = bench.now;
+    bench.fake.pump(now);
+    bench.network.set_loss(0);
+    assert_eq!(bench.fake.generation, 2);
+    bench.fake.kill(); // and this binding dies before its A is repeated
+    bench.fake.sends_reports = true;
+    bench.fake.sends_applied = true;
+    bench.fake.answers_replay = true;
+    bench.run(6_000);
+    assert_eq!(bench.fake.generation, 3);
+    assert_eq!(bench.settled(), [(1, SettledBy::Unknown), (2, SettledBy::Report)]);
+    assert_eq!(bench.fake.done.len(), 2);
+}
+
+#[test]
 fn another_name_starts_anew() {
     let mut bench = Bench::bound(config());
     bench.fake.loses_inbound = true;

@@ -21,7 +21,11 @@ struct Firm {
 
 impl Firm {
     fn new(venue: &Venue, slot: u16, change: impl FnOnce(&mut BrokerConfig)) -> Firm {
-        let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, slot as u8 + 1), 5_000);
+        Firm::at(venue, slot, slot as u8 + 1, change)
+    }
+
+    fn at(venue: &Venue, slot: u16, host: u8, change: impl FnOnce(&mut BrokerConfig)) -> Firm {
+        let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, host), 5_000);
         let mut config = BrokerConfig::new(user(slot as usize), key(slot as usize), vec![GATEWAY]);
         config.seed = Some(slot as u64 + venue.now().0);
         change(&mut config);
@@ -330,6 +334,37 @@ fn a_rebuild_longer_than_the_dead_time_keeps_the_session() {
     assert!(took > 2_000, "{took} ms: no rebuild long enough to show it");
     assert_eq!(firms[0].own.live().len(), 1, "nobody disconnected: the order stays");
     assert_eq!(firms[0].broker.counters().logins, 1);
+}
+
+#[test]
+fn what_another_process_did_under_a_number_is_not_told_as_ones_own() {
+    let mut venue = Venue::new();
+    let mut firms = vec![Firm::at(&venue, 0, 1, |_| {})];
+    run_until(&mut venue, &mut firms, all_caught_up);
+    let live = firms[0].broker.enter(&limit(Side::Buy, 5, 980_000)).unwrap();
+    run(&mut venue, &mut firms, 2 * MS);
+    let first = "10.0.1.1:5000".parse().unwrap();
+    venue.network.set_cut(first, true);
+    firms[0].broker.cancel(live.urn, Quantity(0)).unwrap();
+    firms[0].broker.enter(&limit(Side::Buy, 100, 990_000)).unwrap();
+    run(&mut venue, &mut firms, MS);
+    // Another process takes over, uses the same two numbers and the same URN, and dies.
+    firms.push(Firm::at(&venue, 0, 77, |_| {}));
+    run_until(&mut venue, &mut firms, |f| f[1].broker.is_caught_up());
+    firms[1].broker.query().unwrap();
+    firms[1].broker.enter(&limit(Side::Sell, 7, 1_010_000)).unwrap();
+    run(&mut venue, &mut firms, 2 * MS);
+    firms.truncate(1);
+    venue.network.set_cut(first, false);
+    run(&mut venue, &mut firms, 12_000 * MS);
+    let told: Vec<_> = firms[0].settled.iter().map(|s| (s.sequence, s.by)).collect();
+    use SettledBy::*;
+    assert_eq!(told, [(1, Report), (2, Unknown), (3, Unknown)]);
+    assert_eq!(firms[0].own.live().len(), 2, "the own one and the other process's");
+    let next = firms[0].broker.enter(&limit(Side::Buy, 100, 990_000)).unwrap();
+    assert_eq!((next.sequence, next.urn), (4, Urn(3)));
+    run(&mut venue, &mut firms, 2 * MS);
+    assert_eq!(firms[0].settled.last().map(|s| (s.sequence, s.by)), Some((4, Report)));
 }
 
 fn same(body: &EventBody, report: &Outbound) -> bool {
