@@ -1,7 +1,8 @@
 //! What a broker's connection tells its owner.
 //!
-//! Produced by `Broker::poll`, in the order in which it holds: a `Settled` comes after every
-//! report that its message caused (or, when a report names the message, right after that one).
+//! Produced by `Broker::poll`, in the order in which it holds: a `Settled` comes right after the
+//! report that names its message (A, U or J): executions and cancels that it caused follow. When no
+//! report names it, it comes after every report that it caused.
 
 use std::net::SocketAddrV4;
 
@@ -49,7 +50,8 @@ pub enum BrokerEvent {
         /// First byte, 0 when empty.
         letter: u8,
     },
-    /// A message is concluded: whatever it caused has been reported.
+    /// A message is concluded: what became of it is known. How much of it has been reported by now
+    /// stands at [`SettledBy`].
     Settled(Settled),
     /// The exchange answered a logoff; `Broker::login` starts again.
     LoggedOff,
@@ -136,7 +138,8 @@ pub struct Settled {
 /// How a message was concluded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SettledBy {
-    /// A, U or J named its URN (the report stands right before).
+    /// A, U or J named its URN (the report stands right before). Executions and cancels of the order
+    /// may follow, also those that happened at once.
     Report,
     /// Applied, and every report through that moment was delivered: what it caused, if anything,
     /// stands before.
