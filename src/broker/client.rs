@@ -28,7 +28,7 @@ pub enum State {
     LoggingIn,
     /// Bound: messages go out at once.
     Bound,
-    /// Bound, and a logoff was asked for.
+    /// A logoff was asked for. A binding that is lost before it is answered is renewed first.
     LoggingOff,
 }
 
@@ -133,6 +133,8 @@ pub(super) struct Core {
     pub generation: u32,
     /// Logins signed since its A: as many generations may be our own.
     pub signed_logins: u32,
+    /// A logoff was asked for: the next binding is to be left, too.
+    pub leaving: bool,
     pub window: Window,
     pub reports: Reports,
     /// Next reference; above `u32::MAX` = used up.
@@ -174,6 +176,7 @@ impl<P: Port> Broker<P> {
             name: None,
             generation: 0,
             signed_logins: 0,
+            leaving: false,
             window: Window::new(config.window),
             reports: Reports::new(),
             next_urn: 1,
@@ -236,8 +239,13 @@ impl<P: Port> Broker<P> {
     }
 
     /// Logs off once everything sent is settled; `LoggedOff` follows. Orders stay in the book
-    /// unless cancel on disconnect was granted. Does nothing unless bound.
+    /// unless cancel on disconnect was granted. When the binding is lost first, logs in and then off.
+    /// Does nothing before the first login and while stopped.
     pub fn logoff(&mut self) {
+        if self.core.name.is_none() || matches!(self.core.phase, Phase::Stopped) {
+            return;
+        }
+        self.core.leaving = true;
         if let Phase::Bound(binding) = &mut self.core.phase
             && binding.logoff == Logoff::No
         {
@@ -250,6 +258,7 @@ impl<P: Port> Broker<P> {
     pub fn login(&mut self) {
         if matches!(self.core.phase, Phase::Stopped) {
             self.core.failures = 0;
+            self.core.leaving = false;
             self.core.phase = Phase::Waiting { until: Nanos(0) };
         }
     }
@@ -258,9 +267,9 @@ impl<P: Port> Broker<P> {
     pub fn state(&self) -> State {
         match &self.core.phase {
             Phase::Stopped => State::Stopped,
+            _ if self.core.leaving => State::LoggingOff,
             Phase::Waiting { .. } | Phase::Login(_) => State::LoggingIn,
-            Phase::Bound(binding) if binding.logoff == Logoff::No => State::Bound,
-            Phase::Bound(_) => State::LoggingOff,
+            Phase::Bound(_) => State::Bound,
         }
     }
 
@@ -336,9 +345,9 @@ impl Core {
     fn may_take(&self) -> bool {
         match &self.phase {
             Phase::Stopped => false,
-            Phase::Bound(binding) => binding.logoff == Logoff::No && binding.ended.is_none(),
+            Phase::Bound(binding) => !self.leaving && binding.ended.is_none(),
             Phase::Waiting { .. } | Phase::Login(_) => {
-                self.name.is_some() && self.config.keep_unsettled
+                self.name.is_some() && self.config.keep_unsettled && !self.leaving
             }
         }
     }

@@ -137,7 +137,7 @@ impl Core {
             quiet_step: 2,
             doubt: None,
             probed: false,
-            logoff: Logoff::No,
+            logoff: if self.leaving { Logoff::Wanted } else { Logoff::No },
             ended: None,
         };
         self.phase = Phase::Bound(binding);

@@ -625,6 +625,30 @@ fn logoff_waits_for_messages_and_is_repeated_until_answered() {
 }
 
 #[test]
+fn a_logoff_outlives_a_reconnect() {
+    let mut bench = Bench::bound(config());
+    bench.fake.loses_inbound = true;
+    bench.enter();
+    bench.broker.logoff();
+    bench.run(20);
+    let nonce = bench.fake.client_nonce();
+    bench.fake.kill();
+    bench.fake.refuse(0, address(CLIENT), RefusedCode::NoSession, nonce);
+    bench.run(5);
+    assert!(bench.has(is_gone(Gone::TokenDead)));
+    assert_eq!(bench.broker.state(), State::LoggingOff);
+    assert_eq!(bench.broker.enter(&order()), Err(SendError::NotLoggedIn));
+    bench.fake.loses_inbound = false;
+    bench.run(1_000);
+    assert_eq!(bench.settled(), [(1, SettledBy::Report)]);
+    assert_eq!(bench.events.last(), Some(&BrokerEvent::LoggedOff));
+    bench.broker.login();
+    bench.run_until(100, |b| b.broker.is_bound());
+    bench.run(100);
+    assert!(bench.broker.is_bound(), "the wish is fulfilled");
+}
+
+#[test]
 fn end_of_day_comes_after_its_last_report() {
     let mut bench = Bench::bound(config());
     bench.fake.sends_reports = false;
