@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 
 use super::config::{BrokerConfig, ConfigErrors, DEAD_TIME_MS_DEFAULT};
 use super::event::{BrokerEvent, Gone, Settled, SettledBy};
-use super::login::{Attempt, Entropy};
+use super::login::{Attempt, Entropy, Pending};
 use super::order::{NewOrder, ReplaceOrder, SendError, Sent};
 use super::reports::Reports;
 use super::round_trip::RoundTrip;
@@ -125,8 +125,8 @@ pub(super) struct Core {
     /// Gateways that did not answer in a row, and refusals: the back-off grows with it.
     pub failures: u32,
     pub last_login_time: Nanos,
-    /// Nonce of a signed login that was neither accepted nor refused.
-    pub pending_nonce: Option<Nonce>,
+    /// A signed login that was given up, neither accepted nor refused: it may be committed yet.
+    pub pending: Option<Pending>,
     /// Name of the last binding.
     pub name: Option<SessionName>,
     /// Its login generation, 0 = none.
@@ -172,7 +172,7 @@ impl<P: Port> Broker<P> {
             gateway: 0,
             failures: 0,
             last_login_time: Nanos(0),
-            pending_nonce: None,
+            pending: None,
             name: None,
             generation: 0,
             signed_logins: 0,

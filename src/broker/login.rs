@@ -63,6 +63,13 @@ pub(super) enum Step {
     GiveUp,
 }
 
+/// Nonces of a signed login: what its A is known by, and what its packet keys are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub client_nonce: Nonce,
+    pub server_nonce: Nonce,
+}
+
 /// State of the attempt.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -109,14 +116,10 @@ impl Attempt {
         &self.login.client_nonce
     }
 
-    /// The challenge that was signed.
-    pub fn server_nonce(&self) -> &Nonce {
-        &self.login.server_nonce
-    }
-
-    /// True once a signed L was sent: only then an A is taken.
-    pub fn is_signed(&self) -> bool {
-        self.signed
+    /// What may be committed, once a signed L was sent: only then an A is taken.
+    pub fn pending(&self) -> Option<Pending> {
+        let Login { client_nonce, server_nonce, .. } = self.login;
+        self.signed.then_some(Pending { client_nonce, server_nonce })
     }
 
     /// True when more than one signed L was sent: a refusal of the time may then answer a repeat
@@ -221,7 +224,7 @@ mod tests {
         let mut last = Nanos(0);
         let now = Nanos(5_000_000_000);
         assert_eq!(attempt.step(now, &key, gateway, &mut last), Step::Send);
-        assert!(!attempt.is_signed());
+        assert!(attempt.pending().is_none());
         attempt.on_challenge([9; 16]);
         assert_eq!(attempt.step(now, &key, gateway, &mut last), Step::Send);
         assert_eq!(last, now);

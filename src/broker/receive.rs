@@ -112,18 +112,22 @@ impl Core {
         now: Nanos,
         on_event: &mut impl FnMut(BrokerEvent),
     ) {
-        let Phase::Login(attempt) = &self.phase else {
-            return; // the same A again
+        // A login that was given up may be committed after all, in the pause before the next attempt too:
+        // its A comes late, or in answer to the first L under the same nonce.
+        let (signed, took) = match &self.phase {
+            Phase::Bound(_) | Phase::Stopped => return, // the same A again
+            Phase::Waiting { .. } => (self.pending, None),
+            Phase::Login(attempt) => (attempt.pending().or(self.pending), attempt.round_trip(now)),
         };
-        if !attempt.is_signed() || *attempt.client_nonce() != accepted.client_nonce {
+        let Some(signed) = signed.filter(|s| s.client_nonce == accepted.client_nonce) else {
             self.counters.wrong_session += 1;
             return;
-        }
+        };
         let keys = (accepted.flags & session::FLAG_PACKET_MAC != 0).then(|| {
-            session::packet_keys(&self.config.key, attempt.client_nonce(), attempt.server_nonce())
+            session::packet_keys(&self.config.key, &signed.client_nonce, &signed.server_nonce)
         });
-        self.pending_nonce = None;
-        if let Some(ns) = attempt.round_trip(now) {
+        self.pending = None;
+        if let Some(ns) = took {
             self.round_trip.measured(ns);
         }
         let binding = Binding {
@@ -247,7 +251,7 @@ impl Core {
                     self.counters.hints_ignored += 1;
                     return;
                 }
-                self.pending_nonce = None;
+                self.pending = None;
                 self.login_refused(refused.code, from, now, on_event);
             }
             Phase::Bound(binding) => {

@@ -38,8 +38,8 @@ impl Core {
                     return;
                 }
                 let next_report = if self.name.is_some() { self.reports.next() } else { 0 };
-                let nonce = match self.pending_nonce {
-                    Some(nonce) => nonce,
+                let nonce = match self.pending {
+                    Some(pending) => pending.client_nonce,
                     None => self.entropy.nonce(),
                 };
                 self.phase = Phase::Login(Attempt::new(&self.config, nonce, next_report));
@@ -74,7 +74,7 @@ impl Core {
             }
             Step::GiveUp => {
                 // It may be committed yet: another nonce would displace it, and be displaced in turn.
-                self.pending_nonce = attempt.is_signed().then(|| *attempt.client_nonce());
+                self.pending = attempt.pending().or(self.pending);
                 self.failures = self.failures.saturating_add(1);
                 self.next_gateway();
                 let count = self.config.gateways.len() as u32;

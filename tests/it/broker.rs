@@ -443,6 +443,33 @@ fn a_lost_accept_is_sent_again_for_the_same_login() {
 }
 
 #[test]
+fn a_login_committed_between_two_attempts_is_taken() {
+    for packet_mac in [false, true] {
+        let mut bench = Bench::new(BrokerConfig { packet_mac, ..config() });
+        let poll = |b: &mut Bench| b.broker.poll(b.now, |_| {});
+        poll(&mut bench);
+        bench.fake.pump(bench.now);
+        poll(&mut bench); // the signed L is on its way
+        let signed = bench.now;
+        while bench.now.since(signed) < 3_530 * MS {
+            bench.now = bench.now.plus(MS / 10);
+            poll(&mut bench);
+        }
+        // Committed now, in the pause after the attempt was given up; its A is lost.
+        bench.network.set_loss(1_000_000);
+        bench.fake.pump(bench.now);
+        bench.network.set_loss(0);
+        assert!(bench.fake.is_bound());
+        bench.run(2_000);
+        assert_eq!(bench.fake.generation, 1, "one login");
+        assert!(bench.broker.is_caught_up());
+        bench.enter();
+        bench.run(1);
+        assert_eq!(bench.settled(), [(1, SettledBy::Report)]);
+    }
+}
+
+#[test]
 fn refusals_are_told_and_tried_again() {
     for code in [
         RefusedCode::NotAuthorised,
