@@ -1,4 +1,5 @@
-//! The ring from a gateway (or the timer) to the sequencer: one producer, one consumer.
+//! The ring from a gateway (or the timer) to the sequencer, and from ingress to egress and replayer: one
+//! producer, one consumer.
 //!
 //! Carries short records of (kind, payload) in fixed slots; knows neither orders nor sockets.
 //! Every slot, index and cached index has its own cache line, so that the two threads meet only

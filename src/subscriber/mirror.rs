@@ -100,7 +100,7 @@ pub struct MirrorSymbol {
     pub symbol: Symbol,
     /// Round lot, shares.
     pub round_lot: u32,
-    /// Trading state letter: `T`, `H`; 0 before the first one.
+    /// Trading state letter: `T` trading, `H` halted, `P` cancels only; 0 before the first one.
     pub state: u8,
 }
 
