@@ -585,8 +585,7 @@ impl DayWatch {
         }
     }
 
-    /// A session ends only after its dead time.
-    /// One that has not taken effect yet is said again, but not at every look.
+    /// The end of a session that has not taken effect is said again, but not at every look.
     fn judge_down_again(&mut self, seq: u64, time: Nanos, m: &SessionDown, faults: &mut Faults) {
         let Some(last) = self.downs.get_mut(m.session.0 as usize) else { return };
         let before = last.replace((m.generation, time));
@@ -603,6 +602,7 @@ impl DayWatch {
         }
     }
 
+    /// A session ends only after its dead time.
     fn judge_down(
         &self,
         seq: u64,
